@@ -1,0 +1,50 @@
+# make install | test | lint | format | demo | benchmark | clean
+#
+# PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
+# VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration.
+
+PYTHON ?= $(shell for candidate in python3.11 python3 python3.13 python3.12; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$candidate; break; }; done)
+VENV ?= .venv
+PIP_FLAGS ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+TO ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install test demo lint format benchmark clean
+
+help:  ## say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+install: $(STAMP)  ## environment with the pinned versions, this checkout editable in it
+
+# The stamp is made last: an install that broke off is done again, one that ended is not.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; install one or say make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(STAMP)  ## every fast test
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP)  ## from shipped data to a report, offline
+	$(BIN)/oceanop demo --to $(TO)
+
+benchmark: $(STAMP)  ## speed and memory beside peers
+	$(BIN)/python -m pytest -m benchmark -s
+
+clean:  ## remove the environment and everything made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
