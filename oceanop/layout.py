@@ -68,7 +68,9 @@ class Layout:
         """Ocean mask of each state channel, bool ``[channel, y, x]``; deeper channels have less ocean."""
         mask = ds["mask"]
         planes = [
-            (mask if "depth" not in mask.dims else mask.sel(depth=channel.depth or 0.0, method="nearest")).to_numpy()
+            (
+                mask if "depth" not in mask.dims else mask.sel(depth=channel.depth or 0.0, method="nearest")
+            ).to_numpy()
             > 0.5
             for channel in self.state
         ]
@@ -116,7 +118,9 @@ class Layout:
     @classmethod
     def from_dict(cls, data: dict[str, list[list[Any]]]) -> "Layout":
         """Inverse of :meth:`to_dict`."""
-        return cls(*(tuple(Channel(name, depth) for name, depth in data[role]) for role in ("state", "forcing")))
+        return cls(
+            *(tuple(Channel(name, depth) for name, depth in data[role]) for role in ("state", "forcing"))
+        )
 
 
 DEPTH_ATTRIBUTES = {"standard_name": "depth", "units": "m", "positive": "down", "axis": "Z"}

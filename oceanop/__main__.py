@@ -1,0 +1,5 @@
+"""``python -m oceanop``."""
+
+from oceanop.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""From the words of a run to an operator wrapped in physical units."""
+
+import torch
+from torch import Tensor, nn
+
+from oceanop.config import FNOConfig, Run
+from oceanop.layout import Layout
+from oceanop.normalise import Scaling
+from oceanop.operators.fno import FNO
+from oceanop.operators.fnotd import FNOtD
+from oceanop.step import WindowStep, wind_pairs
+
+
+def build_step(
+    run: Run,
+    layout: Layout,
+    *,
+    static: Tensor,
+    wet: Tensor,
+    state: Scaling | None = None,
+    forcing: Scaling | None = None,
+) -> WindowStep:
+    """The window step of a run; weights are drawn from torch's generator.
+
+    Parameters
+    ----------
+    static
+        Static fields ``[static, y, x]``, the mask first.
+    wet
+        Ocean mask of each state channel ``[state, y, x]``.
+    state, forcing
+        Scaling of the channels; None where a checkpoint's weights will bring it.
+    """
+    winds = wind_pairs(layout.forcing) if run.model.quadratic_wind else []
+    operator = build_operator(
+        run,
+        state_channels=len(layout.state),
+        forcing_channels=len(layout.forcing) + 2 * len(winds),
+        static_channels=static.shape[0],
+    )
+    return WindowStep(
+        operator,
+        state=state or _unscaled(len(layout.state)),
+        forcing=forcing or _unscaled(len(layout.forcing)),
+        static=static,
+        wet=wet,
+        winds=winds,
+    )
+
+
+def build_operator(
+    run: Run, *, state_channels: int, forcing_channels: int, static_channels: int
+) -> nn.Module:
+    """The operator that ``[model]`` names, for the given channels."""
+    options = run.model.model_dump(exclude={"name", "quadratic_wind"})
+    kind = FNO if isinstance(run.model, FNOConfig) else FNOtD
+    return kind(
+        state_channels=state_channels,
+        forcing_channels=forcing_channels,
+        static_channels=static_channels,
+        **options,
+    )
+
+
+def _unscaled(channels: int) -> Scaling:
+    return Scaling(torch.zeros(channels), torch.ones(channels))

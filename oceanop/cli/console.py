@@ -1,0 +1,70 @@
+"""How the command speaks: progress, results, and errors of one sentence."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Report = Callable[[int, int, str], None]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PLAIN_INTERVAL = 10.0  # s between lines where there is no terminal
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
+    """Progress of one long piece of work: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield lambda done, total, words="": None
+    elif err.is_terminal:
+        with _bar() as bar:
+            task = bar.add_task(title, total=None, words="")
+            yield lambda done, total, words="": bar.update(task, completed=done, total=total, words=words)
+    else:
+        yield _PlainLines(title)
+
+
+class _PlainLines:
+    """One line now and then, and one at the end."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.begin, self.last = title, time.monotonic(), 0.0
+
+    def __call__(self, done: int, total: int, words: str = "") -> None:
+        now = time.monotonic()
+        if done < total and now - self.last < PLAIN_INTERVAL:
+            return
+        self.last = now
+        elapsed = now - self.begin
+        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else f", {elapsed:.0f} s"
+        print(
+            f"{self.title}: {done}/{total}{left}{f'; {words}' if words else ''}", file=sys.stderr, flush=True
+        )
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+        console=err,
+        transient=False,
+    )

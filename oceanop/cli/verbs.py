@@ -1,0 +1,277 @@
+"""The verbs: each reads its words, hands them on, and says where the result is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oceanop.cli import console
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Learn ocean dynamics from numerical model output, and forecast them.",
+)
+
+INTERRUPTED = 130  # the shell's word for SIGINT
+WRONG_INPUT = 2
+
+
+class _Settings:
+    """What the two options that every verb has were set to."""
+
+    quiet = False
+    debug = False
+
+
+def _set_quiet(value: bool) -> bool:
+    _Settings.quiet = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    _Settings.debug = value
+    return value
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", callback=_set_quiet, help="No progress.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]
+
+
+def main() -> None:
+    """Entry point: errors of input end in one sentence and exit code 2, an interrupt in 130."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.err.print("interrupted; what was written stays, and the same command resumes or redoes it.")
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError) as error:
+        if _Settings.debug:
+            raise
+        print(f"oceanop: {_one_sentence(error)}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+
+
+def _one_sentence(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}."
+    return " ".join(str(error).split())
+
+
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str], typer.Argument(help="NetCDF files, globs, Zarr stores or URLs that xarray opens.")
+    ],
+    to: Annotated[Path, typer.Option(help="The store to write, such as ocean.zarr.")],
+    forcing: Annotated[
+        list[str] | None, typer.Option(help="Atmosphere files, brought to the ocean's grid.")
+    ] = None,
+    static: Annotated[
+        list[str] | None, typer.Option(help="Files with fields that do not change in time.")
+    ] = None,
+    product: Annotated[str, typer.Option(help="Kind of source: auto or cf.")] = "auto",
+    variables: Annotated[str | None, typer.Option(help="Canonical names, comma separated: uo,vo.")] = None,
+    depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",
+    region: Annotated[str | None, typer.Option(help="West,East,South,North in degrees.")] = None,
+    coarsen: Annotated[int, typer.Option(min=1, help="Mean over N x N ocean cells.")] = 1,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=START/END, for train, validation and test; 70, 15, 15 % of the time where absent."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Bring ocean and forcing files to one training-ready Zarr store.
+
+    Example: oceanop ingest norkyst.nc --forcing arome.nc --coarsen 4 --to norway.zarr
+    """
+    from data_pipelines import ingest as run_ingest
+
+    with console.progress("ingest", quiet=quiet) as report:
+        store = run_ingest(
+            sources,
+            to=to,
+            forcing=forcing or (),
+            static=static or (),
+            product=product,
+            variables=variables.split(",") if variables else None,
+            depths=depths,
+            region=_region(region),
+            coarsen=coarsen,
+            splits=_splits(split),
+            progress=report,
+        )
+    console.out.print(f"{store}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A NetCDF file, store, checkpoint or forecast.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a file, store, checkpoint or forecast is.
+
+    Example: oceanop inspect norway.zarr
+    """
+    from data_pipelines import describe
+    from oceanop.checkpoint import describe_checkpoint, is_checkpoint
+
+    facts = describe_checkpoint(path) if is_checkpoint(path) else describe(path)
+    if as_json:
+        print(json.dumps(facts, indent=2, default=str))
+    else:
+        for line in _lines(facts):
+            print(line)
+
+
+@app.command()
+def train(
+    run: Annotated[str, typer.Argument(help="A TOML file, or a shipped preset's name.")],
+    data: Annotated[Path, typer.Option(help="The store to learn from.")],
+    to: Annotated[Path, typer.Option(help="The folder of the run.")] = Path("run"),
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="table.key=value, over the run file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Continue a stopped run.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train an operator.
+
+    Example: oceanop train norkyst-fnotd --data norway.zarr --to runs/fnotd --set training.seed=1
+    """
+    from oceanop.config import load_run
+    from training import train as run_training
+
+    with console.progress("train", quiet=quiet) as report:
+        best = run_training(load_run(run, change or ()), data, to, resume=resume, progress=report)
+    console.out.print(f"{best}")
+
+
+@app.command()
+def forecast(
+    checkpoint: Annotated[Path, typer.Argument(help="What 'oceanop train' wrote: RUN/checkpoints/best.")],
+    data: Annotated[Path, typer.Option(help="The store with the past and the known forcing.")],
+    start: Annotated[
+        str, typer.Option(help="A time, 'latest', or FIRST/LAST/STEP with a step like 3h or PT3H.")
+    ],
+    leads: Annotated[int, typer.Option(min=1, help="Steps of the store to forecast.")],
+    to: Annotated[Path, typer.Option(help="The forecast to write: .zarr or .nc.")],
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Roll a trained operator out from one start or many.
+
+    Example: oceanop forecast runs/fnotd/checkpoints/best --data norway.zarr --start 2015-11-17T21 --leads 21 --to f.nc
+    """
+    from forecasting import forecast as run_forecast
+
+    with console.progress("forecast", quiet=quiet) as report:
+        run_forecast(checkpoint, data, start=start, leads=leads, to=to, progress=report)
+    console.out.print(f"{to}")
+
+
+@app.command()
+def evaluate(
+    forecasts: Annotated[list[Path], typer.Argument(help="Forecasts to compare.")],
+    truth: Annotated[Path, typer.Option(help="The store that holds what happened.")],
+    to: Annotated[Path, typer.Option(help="Folder for scores, maps and the report.")],
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A baseline to compare with, repeatable; all of them where absent."),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score forecasts beside baselines, draw maps, write one report page.
+
+    Example: oceanop evaluate fnotd.nc fno.nc --truth norway.zarr --to report
+    """
+    from forecasting import evaluate as run_evaluation
+
+    with console.progress("evaluate", quiet=quiet) as report:
+        run_evaluation(forecasts, truth=truth, baselines=baseline, to=to, progress=report)
+    console.out.print(f"{to / 'report.html'}")
+
+
+@app.command("map")
+def draw(
+    forecast_file: Annotated[Path, typer.Argument(metavar="FORECAST", help="A forecast file.")],
+    variable: Annotated[str, typer.Option(help="A variable of the forecast, or 'speed' for a current.")],
+    lead: Annotated[int, typer.Option(min=1, help="Which lead, counted in steps from 1.")],
+    to: Annotated[Path, typer.Option(help="The PNG to write.")],
+    start: Annotated[str | None, typer.Option(help="Which start; the first where absent.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw one forecast map.
+
+    Example: oceanop map f.nc --variable speed --lead 12 --to speed.png
+    """
+    from forecasting import draw_map, open_forecast
+
+    console.out.print(
+        f"{draw_map(open_forecast(forecast_file), variable=variable, lead=lead, start=start, to=to)}"
+    )
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The whole way on shipped real data, offline: ingest, train both operators, forecast, evaluate, report.
+
+    Example: oceanop demo --to demo
+    """
+    from oceanop.cli.demo import run_demo
+
+    run_demo(to, quiet=quiet)
+
+
+def _region(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        west, east, south, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--region {text}: expected four numbers West,East,South,North, as in 4,6,59,61."
+        ) from None
+    return west, east, south, north
+
+
+def _splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:
+    if not words:
+        return None
+    splits = {}
+    for word in words:
+        name, equals, period = word.partition("=")
+        first, slash, last = period.partition("/")
+        if not (equals and slash and first and last):
+            raise ValueError(
+                f"--split {word}: expected NAME=START/END, as in train=2015-11-16T00/2015-11-17T07."
+            )
+        splits[name] = (first, last)
+    return splits
+
+
+def _lines(facts: dict[str, Any], indent: int = 0) -> list[str]:
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{'  ' * indent}{key}:", *_lines(value, indent + 1)]
+        elif isinstance(value, list):
+            lines.append(f"{'  ' * indent}{key}: {', '.join(str(item) for item in value)}")
+        else:
+            lines.append(f"{'  ' * indent}{key}: {value}")
+    return lines

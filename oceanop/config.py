@@ -1,0 +1,217 @@
+"""A run, typed: an unknown key is refused, and every field says what it turns."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Split = Literal["train", "validation"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Table):
+    """What is learned from what."""
+
+    state: list[str] | None = Field(None, description="forecast variables; all the store holds where absent")
+    forcing: list[str] | None = Field(
+        None, description="variables known ahead; all the store holds where absent"
+    )
+    fit: list[Split] = Field(
+        ["train"],
+        min_length=1,
+        description="splits the weights are fitted on; with 'validation' among them nothing is selected on it",
+    )
+
+
+class _Operator(_Table):
+    history: int = Field(6, ge=1, description="past steps of one window")
+    width: int = Field(description="hidden channels", ge=1)
+    layers: int = Field(4, ge=1, description="spectral layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of channels silenced in training")
+    quadratic_wind: bool = Field(True, description="give wind vectors also as |W| W, the form of wind stress")
+
+
+class FNOConfig(_Operator):
+    """The standard FNO over (y, x)."""
+
+    name: Literal["FNO"]
+    horizon: int = Field(6, ge=1, description="future steps of one window; 1 is the one-step FNO")
+    modes: tuple[int, int] = Field((20, 20), description="kept modes along (y, x)")
+    width: int = Field(40, ge=1, description="hidden channels")
+
+
+class FNOtDConfig(_Operator):
+    """FNOtD over (t, y, x)."""
+
+    name: Literal["FNOtD"]
+    horizon: int = Field(6, ge=1, description="future steps of one window")
+    modes: tuple[int, int, int] = Field((8, 16, 16), description="kept modes along (t, y, x)")
+    width: int = Field(24, ge=1, description="hidden channels")
+    gate: bool = Field(True, description="coast-aware gates in each layer")
+    padding: tuple[int, int, int] = Field((0, 0, 0), description="zeros behind t, y and x inside the network")
+
+
+ModelConfig = Annotated[FNOConfig | FNOtDConfig, Field(discriminator="name")]
+
+
+class TrainingConfig(_Table):
+    """How the weights are found."""
+
+    steps: int = Field(300, ge=1, description="optimizer steps")
+    seed: int = Field(0, ge=0, description="seed of weights, order and noise")
+    batch_size: int = Field(2, ge=1, description="windows a step")
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
+    warmup_steps: int = Field(30, ge=0, description="steps of linear rise; a cosine to zero follows")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled decay")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which forecast")
+    noise: float = Field(0.15, ge=0, description="noise on the history, in standard deviations")
+    windows: int = Field(2, ge=1, description="windows unrolled in the last part of training")
+    unroll_from: float = Field(
+        0.5, ge=0, le=1, description="share of the steps after which windows are unrolled"
+    )
+    validate_every: int = Field(50, ge=1, description="steps between validations")
+    validation_leads: int | None = Field(
+        None, ge=1, description="leads of a validation forecast; two windows if absent"
+    )
+    checkpoint_every: int = Field(25, ge=1, description="steps between checkpoints")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of torch; torch's own choice where absent"
+    )
+
+
+class CompressionConfig(_Table):
+    """How gradients travel between ranks; one rank sends none."""
+
+    method: Literal["off"] = Field("off", description="'off': gradients are not exchanged")
+
+
+class Run(_Table):
+    """One training run, as its TOML file states it."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    compression: CompressionConfig = CompressionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_has_a_name(cls, values: Any) -> Any:
+        model = values.get("model", {}) if isinstance(values, dict) else {}
+        if isinstance(model, dict) and "name" not in model:
+            raise ValueError("[model] has no 'name'; choose FNO or FNOtD")
+        return values
+
+
+def load_run(source: str | Path, changes: Sequence[str] = ()) -> Run:
+    """Read a run from a TOML file or a shipped preset.
+
+    Parameters
+    ----------
+    source
+        Path of a TOML file, or the name of a preset.
+    changes
+        ``table.key=value`` each, the value in TOML, or a bare word for a string.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file or preset, the file is not TOML, or a key or value does not fit; the sentence says
+        which and what would.
+    """
+    name, text = _run_text(source)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{name}: not a TOML file: {error}. Mend the line it names.") from None
+    for change in changes:
+        _apply(data, change)
+    return parse_run(data, name)
+
+
+def parse_run(data: dict[str, Any], name: str = "run") -> Run:
+    """Check plain data against the schema; errors as in :func:`load_run`."""
+    try:
+        return Run.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {'; '.join(_sentence(item) for item in error.errors())}.") from None
+
+
+def run_to_toml(run: Run) -> str:
+    """The resolved run as TOML; absent values stay absent."""
+    lines = []
+    for table, values in run.model_dump(mode="json", exclude_none=True).items():
+        lines.append(f"[{table}]")
+        # JSON writes strings, numbers, booleans and flat lists as TOML does.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def presets() -> list[str]:
+    """Names of the shipped runs."""
+    folder = resources.files("oceanop") / "presets"
+    return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _run_text(source: str | Path) -> tuple[str, str]:
+    path = Path(source)
+    if path.is_file():
+        return str(path), path.read_text(encoding="utf-8")
+    if str(source) in presets():
+        return str(source), (resources.files("oceanop") / "presets" / f"{source}.toml").read_text(
+            encoding="utf-8"
+        )
+    raise ValueError(f"{source}: no such run file or preset; presets are {', '.join(presets())}.")
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) != 2:
+        raise ValueError(f"--set {change}: expected table.key=value, as in training.steps=100.")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = data.setdefault(parts[0], {})
+    if not isinstance(table, dict):
+        raise ValueError(f"--set {change}: '{parts[0]}' is not a table; expected table.key=value.")
+    table[parts[1]] = value
+
+
+def _sentence(item: Any) -> str:
+    # pydantic inserts the name of a chosen union member into the path; the file does not hold it.
+    path = [str(part) for part in item["loc"] if part not in ("FNO", "FNOtD")]
+    where = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{where}' (value {item['input']!r}); {_known(path)}"
+    if item["type"] == "union_tag_invalid":
+        return f"'{where}.name' is {item['input'].get('name')!r}; choose FNO or FNOtD"
+    message = item["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    return f"'{where}' is {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _known(path: list[str]) -> str:
+    if len(path) == 1:
+        return f"tables are {', '.join(Run.model_fields)}"
+    known: dict[str, type[BaseModel]] = {
+        "data": DataConfig,
+        "training": TrainingConfig,
+        "compression": CompressionConfig,
+    }
+    fields = (
+        known[path[0]].model_fields
+        if path[0] in known
+        else {**FNOtDConfig.model_fields, **FNOConfig.model_fields}
+    )
+    return f"[{path[0]}] knows {', '.join(fields)}"

@@ -1,0 +1,39 @@
+"""What an operator may know that does not change in time: the mask, the coast, the place, the depth."""
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from oceanop.grid import Grid, Plane
+
+COAST_SCALES = (5e3, 20e3)  # m; a few cells of a coastal model, and the width of a coastal current
+DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE)
+
+
+def static_fields(grid: Grid, depth: Plane | None = None) -> Tensor:
+    """Static input fields, float32 ``[static, y, x]``, the mask first; all lie within about -1 to 1.
+
+    The mask, nearness to land on two scales, sine and cosine of the position within the domain along both axes,
+    and, where the sea floor is known, the square root of its depth (the speed of long waves).
+
+    Parameters
+    ----------
+    depth
+        Sea floor depth, m, ``[y, x]``; NaN on land.
+    """
+    rows, columns = grid.shape
+    eta, xi = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
+    # The distance to the nearest land cell; a basin without land is everywhere far from it.
+    if grid.mask.all():
+        distance = np.full(grid.shape, np.inf)
+    else:
+        distance = distance_transform_edt(grid.mask, sampling=grid.spacing)
+    fields = [
+        grid.mask.astype(float),
+        *(np.exp(-distance / scale) for scale in COAST_SCALES),
+        *(wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)),
+    ]
+    if depth is not None:
+        fields.append(np.sqrt(np.clip(np.nan_to_num(depth), 0, None) / DEPTH_SCALE))
+    return torch.from_numpy(np.stack(fields).astype(np.float32))

@@ -1,0 +1,1 @@
+"""The operators: one signature, two ways to treat time."""

@@ -1,0 +1,129 @@
+"""FNOtD: a Fourier neural operator whose kernel is learned jointly over time and space."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from oceanop.operators.inputs import check_inputs, land_free, window_channels
+from oceanop.operators.spectral import SpectralConv
+
+
+class FNOtD(nn.Module):
+    """Forecast one window on the time axis that joins past and future.
+
+    Each layer convolves over (t, y, x) with one complex matrix per frequency and wavenumber pair, so that the kernel
+    can lie on the dispersion surface of the waves (arXiv 2510.09792). The coast enters by gates: static fields scale
+    the features before and after each convolution, because a spectral kernel alone cannot know where it is.
+
+    Parameters
+    ----------
+    state_channels, forcing_channels, static_channels
+        Channels of the three inputs; ``static[0]`` is the ocean mask.
+    history, horizon
+        Past and future steps of one window.
+    modes
+        Kept modes along (t, y, x), see :class:`SpectralConv`.
+    width
+        Channels inside.
+    layers
+        Number of spectral layers.
+    gate
+        Scale features by learned functions of the static fields in each layer.
+    padding
+        Zeros added behind the time axis, the rows and the columns inside the network, because neither a window in
+        time nor a regional sea is periodic.
+    dropout
+        Share of the channels that training silences in each layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        state_channels: int,
+        forcing_channels: int,
+        static_channels: int,
+        history: int,
+        horizon: int,
+        modes: Sequence[int] = (8, 16, 16),
+        width: int = 24,
+        layers: int = 4,
+        gate: bool = True,
+        padding: Sequence[int] = (0, 0, 0),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(modes) != 3 or len(padding) != 3:
+            raise ValueError(
+                f"FNOtD takes modes and padding along (t, y, x); got {tuple(modes)} and {tuple(padding)}."
+            )
+        self.state_channels, self.forcing_channels = state_channels, forcing_channels
+        self.static_channels = static_channels
+        self.history, self.horizon = history, horizon
+        self.padding = tuple(padding)
+        channels = state_channels + forcing_channels + static_channels + 2
+        self.lifting = nn.Sequential(nn.Linear(channels, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.blocks = nn.ModuleList(
+            _Block(width, modes, static_channels if gate else 0, dropout) for _ in range(layers)
+        )
+        self.projection = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, state_channels)
+        )
+
+    def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
+        """Future states of one window.
+
+        Parameters
+        ----------
+        history
+            Normalised states ``[batch, state, history, y, x]``; what stands on land is ignored.
+        forcing
+            Normalised forcing, known ahead, ``[batch, forcing, history + horizon, y, x]``.
+        static
+            ``[static, y, x]``, the mask first.
+
+        Returns
+        -------
+        Tensor
+            ``[batch, state, horizon, y, x]``: the last state plus the learned change, 0 on land.
+        """
+        check_inputs(self, history, forcing, static)
+        wet, history = land_free(history, static)
+        x = self.lifting(window_channels(history, forcing, static, self.horizon))
+        t, y, x_size = x.shape[1:4]
+        pad_t, pad_y, pad_x = self.padding
+        if any(self.padding):
+            x = functional.pad(x, (0, 0, 0, pad_x, 0, pad_y, 0, pad_t))
+        fields = functional.pad(static, (0, pad_x, 0, pad_y)).permute(1, 2, 0)
+        for block in self.blocks:
+            x = block(x, fields)
+        change = self.projection(x[:, self.history : t, :y, :x_size]).permute(0, 4, 1, 2, 3)
+        return (history[:, :, -1:] + change) * wet
+
+
+class _Block(nn.Module):
+    """``x + MLP(GELU(g2 * S(g1 * x) + W x))`` with gates ``g = 1 + MLP(static)``."""
+
+    def __init__(self, width: int, modes: Sequence[int], static_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.spectral = SpectralConv(width, width, modes)
+        self.pointwise = nn.Linear(width, width)
+        self.mixing = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.dropout = nn.Dropout(dropout)
+        self.gate: nn.Sequential | None = None
+        if static_channels:
+            self.gate = nn.Sequential(
+                nn.Linear(static_channels, width), nn.GELU(), nn.Linear(width, 2 * width)
+            )
+            # Gates open as 1: the network begins as the ungated one.
+            nn.init.zeros_(self.gate[-1].weight)
+            nn.init.zeros_(self.gate[-1].bias)
+
+    def forward(self, x: Tensor, static: Tensor) -> Tensor:
+        if self.gate is None:
+            convolved = self.spectral(x)
+        else:
+            before, after = (1 + self.gate(static)).chunk(2, dim=-1)
+            convolved = after * self.spectral(before * x)
+        return x + self.dropout(self.mixing(functional.gelu(convolved + self.pointwise(x))))

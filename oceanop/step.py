@@ -1,0 +1,97 @@
+"""One window step in physical units: normalise, apply the operator, return to physical units, keep land at zero."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from oceanop.layout import Channel
+from oceanop.normalise import Scaling
+from oceanop.variables import VARIABLES
+
+
+class WindowStep(nn.Module):
+    """An operator wrapped so that only physical numbers come in and go out.
+
+    Parameters
+    ----------
+    operator
+        ``FNO`` or ``FNOtD``.
+    state, forcing
+        Scaling of the channels, from the training period.
+    static
+        Static input fields ``[static, y, x]``, the mask first.
+    wet
+        Ocean mask of each state channel, bool ``[state, y, x]``.
+    winds
+        Pairs of forcing channels (eastward, northward) that enter also as ``|W| W``, the form of wind stress.
+    """
+
+    mean: Tensor
+    std: Tensor
+    forcing_mean: Tensor
+    forcing_std: Tensor
+    static: Tensor
+    wet: Tensor
+
+    def __init__(
+        self,
+        operator: nn.Module,
+        *,
+        state: Scaling,
+        forcing: Scaling,
+        static: Tensor,
+        wet: Tensor,
+        winds: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        super().__init__()
+        self.operator = operator
+        self.winds = tuple(winds)
+        for name, value in (
+            ("mean", state.mean),
+            ("std", state.std),
+            ("forcing_mean", forcing.mean),
+            ("forcing_std", forcing.std),
+        ):
+            self.register_buffer(name, value.reshape(-1, 1, 1, 1))
+        self.register_buffer("static", static)
+        self.register_buffer("wet", wet)
+
+    def forward(self, history: Tensor, forcing: Tensor) -> Tensor:
+        """Future states of one window.
+
+        Parameters
+        ----------
+        history
+            Physical units, ``[batch, state, history, y, x]``; what stands on land is ignored.
+        forcing
+            Physical units, ``[batch, forcing, history + horizon, y, x]``.
+
+        Returns
+        -------
+        Tensor
+            Physical units, land 0, ``[batch, state, horizon, y, x]``.
+        """
+        wet = self.wet[:, None]
+        scaled = torch.where(wet, (history - self.mean) / self.std, 0.0)
+        future = self.operator(scaled, self._features(forcing), self.static)
+        return torch.where(wet, future * self.std + self.mean, 0.0)
+
+    def _features(self, forcing: Tensor) -> Tensor:
+        features = [(forcing - self.forcing_mean) / self.forcing_std]
+        for east, north in self.winds:
+            pair = forcing[:, [east, north]]
+            speed = pair.square().sum(1, keepdim=True).sqrt()
+            features.append(pair * speed / self.forcing_std[[east, north]].square().sum())
+        return torch.cat(features, dim=1)
+
+
+def wind_pairs(channels: Sequence[Channel]) -> list[tuple[int, int]]:
+    """Indices (eastward, northward) of the wind vectors among forcing channels; a stress is quadratic already."""
+    position = {channel.variable: i for i, channel in enumerate(channels)}
+    return [
+        (i, position[partner])
+        for name, i in position.items()
+        if VARIABLES[name].standard_name == "eastward_wind"
+        and (partner := VARIABLES[name].partner) in position
+    ]

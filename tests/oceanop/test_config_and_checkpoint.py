@@ -1,0 +1,151 @@
+"""Runs are typed and checkpoints are safe."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oceanop.build import build_step
+from oceanop.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from oceanop.config import load_run, parse_run, presets, run_to_toml
+from oceanop.layout import Channel, Layout
+
+
+def make_checkpoint() -> Checkpoint:
+    run = parse_run(
+        {"model": {"name": "FNOtD", "history": 2, "horizon": 2, "modes": [2, 2, 2], "width": 4, "layers": 1}}
+    )
+    layout = Layout((Channel("uo"), Channel("vo")), (Channel("u10"), Channel("v10")))
+    torch.manual_seed(0)
+    step = build_step(run, layout, static=torch.ones(1, 4, 5), wet=torch.ones(2, 4, 5, dtype=torch.bool))
+    return Checkpoint(
+        run, layout, "abc", (4, 5), np.timedelta64(3600, "s"), 7, step.state_dict(), {"store": "a.zarr"}
+    )
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_returns_through_toml(name: str, tmp_path: Path) -> None:
+    run = load_run(name)
+    path = tmp_path / "run.toml"
+    path.write_text(run_to_toml(run))
+    assert load_run(path) == run
+
+
+def test_set_changes_one_value_and_keeps_types() -> None:
+    run = load_run("norkyst-fnotd", ["training.steps=7", "model.modes=[2,4,4]", 'data.fit=["train"]'])
+    assert (run.training.steps, run.model.modes, run.data.fit) == (7, (2, 4, 4), ["train"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("training.stepz=3", r"unknown key 'training.stepz' \(value 3\); \[training\] knows steps, seed"),
+        ("trainng.steps=3", r"unknown key 'trainng' .*tables are data, model, training, compression"),
+        ("model.gates=true", r"unknown key 'model.gates' .*\[model\] knows"),
+        ("training.steps=0", r"'training.steps' is 0: input should be greater than or equal to 1"),
+        ("training.steps=many", r"'training.steps' is 'many'"),
+        ("model.name=UNet", r"'model.name' is 'UNet'; choose FNO or FNOtD"),
+        ("compression.method=qsgd", r"'compression.method' is 'qsgd': input should be 'off'"),
+        ("steps=3", r"expected table.key=value"),
+    ],
+)
+def test_a_wrong_run_key_or_value_is_named(change: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        load_run("norkyst-fnotd", [change])
+
+
+def test_a_run_that_is_neither_file_nor_preset_lists_the_presets() -> None:
+    with pytest.raises(ValueError, match=r"nowhere: no such run file or preset; presets are .*norkyst-fnotd"):
+        load_run("nowhere")
+
+
+def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[model\n")
+    with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file: .*line 1"):
+        load_run(path)
+
+
+def test_a_run_without_a_model_says_so() -> None:
+    with pytest.raises(ValueError, match=r"\[model\] has no 'name'; choose FNO or FNOtD"):
+        parse_run({"training": {"steps": 3}})
+
+
+def test_checkpoint_returns_bit_for_bit(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint()
+    save_checkpoint(tmp_path / "best", checkpoint)
+    again = load_checkpoint(tmp_path / "best")
+    assert (again.run, again.layout, again.time_step, again.steps) == (
+        checkpoint.run,
+        checkpoint.layout,
+        checkpoint.time_step,
+        7,
+    )
+    inputs = torch.randn(1, 2, 2, 4, 5), torch.randn(1, 2, 4, 4, 5)
+    assert torch.equal(again.step(*inputs), checkpoint.step(*inputs))
+    assert len(again.sha256) == 64
+    assert describe_checkpoint(tmp_path / "best")["model"] == "FNOtD"
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last"
+    save_checkpoint(path, make_checkpoint())
+    before = path.read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(path, make_checkpoint())
+    assert path.read_bytes() == before
+
+
+class _Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+def test_loading_a_checkpoint_executes_nothing(tmp_path: Path) -> None:
+    target, path = tmp_path / "executed", tmp_path / "best"
+    torch.save({"oceanop_checkpoint": 1, "weights": _Bomb(target)}, path)
+    with pytest.raises(ValueError, match="not an oceanop checkpoint"):
+        load_checkpoint(path)
+    assert not target.exists()
+    path.write_bytes(pickle.dumps(_Bomb(target)))
+    with pytest.raises(ValueError, match="not an oceanop checkpoint"):
+        load_checkpoint(path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"CDF\x01", b"PK\x03\x04 broken"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "best"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"not an oceanop checkpoint \(\d+ bytes\); expected a file that 'oceanop train'"
+    ):
+        load_checkpoint(path)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best"
+    save_checkpoint(path, make_checkpoint())
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="not an oceanop checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_missing_checkpoint_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file; expected a checkpoint"):
+        load_checkpoint(tmp_path / "none")
+    with pytest.raises(ValueError, match="a folder; expected a checkpoint"):
+        load_checkpoint(tmp_path)

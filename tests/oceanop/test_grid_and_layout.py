@@ -1,0 +1,152 @@
+"""Cells, channels, and the bridge between labels and tensors."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from oceanop.constants import EARTH_RADIUS
+from oceanop.features import static_fields
+from oceanop.grid import Grid, great_circle_distance
+from oceanop.layout import Channel, Layout
+from oceanop.normalise import Scaling
+from oceanop.variables import VARIABLES, variable_of_standard_name, vector_pairs
+
+
+def test_a_quarter_of_the_equator_is_a_quarter_circle() -> None:
+    assert great_circle_distance(0.0, 0.0, 0.0, 90.0) == pytest.approx(np.pi / 2 * EARTH_RADIUS)
+    # the shortest way over the pole and over the date line
+    assert great_circle_distance(89.0, 0.0, 89.0, 180.0) == pytest.approx(np.deg2rad(2) * EARTH_RADIUS)
+    assert great_circle_distance(0.0, 179.0, 0.0, -179.0) == pytest.approx(np.deg2rad(2) * EARTH_RADIUS)
+
+
+def test_coriolis_is_one_pendulum_day_at_thirty_degrees(grid: Grid) -> None:
+    # f = 2 Omega sin(lat): at 30 degrees the inertial period is one sidereal day
+    at_thirty = Grid(np.full((1, 1), 30.0), np.zeros((1, 1)), np.ones((1, 1), bool), np.ones((1, 1)))
+    assert 2 * np.pi / at_thirty.coriolis_parameter.item() == pytest.approx(86164.1, rel=1e-5)
+
+
+def test_fingerprint_tells_grids_apart(sea: xr.Dataset, grid: Grid) -> None:
+    assert Grid.from_dataset(sea.isel(time=slice(2))).fingerprint == grid.fingerprint
+    other = sea.copy(deep=True)
+    other["mask"][4, 4] = 0
+    assert Grid.from_dataset(other).fingerprint != grid.fingerprint
+    assert (
+        Grid.from_dataset(sea.assign_coords(longitude=sea.longitude + 0.01)).fingerprint != grid.fingerprint
+    )
+
+
+def test_grid_survives_being_written(grid: Grid) -> None:
+    again = Grid.from_dataset(grid.to_dataset())
+    assert again.fingerprint == grid.fingerprint
+    np.testing.assert_array_equal(again.cell_area, grid.cell_area)
+
+
+def test_a_regular_grid_keeps_its_one_dimensional_axes() -> None:
+    ds = xr.Dataset(
+        {
+            "mask": (("latitude", "longitude"), np.ones((2, 3), np.int8)),
+            "cell_area": (("latitude", "longitude"), np.ones((2, 3))),
+        },
+        coords={"latitude": [54.0, 55.0], "longitude": [10.0, 11.0, 12.0]},
+    )
+    grid = Grid.from_dataset(ds)
+    assert grid.dims == ("latitude", "longitude")
+    assert grid.latitude.shape == (2, 3)
+    assert grid.to_dataset()["latitude"].dims == ("latitude",)
+
+
+def test_a_data_set_without_mask_is_refused(sea: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"no 'mask'.*oceanop ingest"):
+        Grid.from_dataset(sea.drop_vars("mask"))
+
+
+def test_unpack_is_the_inverse_of_pack(sea: xr.Dataset, grid: Grid) -> None:
+    layout = Layout.from_dataset(sea)
+    assert [str(channel) for channel in layout.state] == ["uo", "vo"]
+    again = layout.unpack(layout.pack(sea), grid, "time", sea["time"].to_numpy())
+    for name in ("uo", "vo"):
+        np.testing.assert_array_equal(again[name], sea[name])
+        assert again[name].attrs["standard_name"] == VARIABLES[name].standard_name
+
+
+def test_depths_become_channels_and_return(sea: xr.Dataset, grid: Grid) -> None:
+    deep = sea[["mask", "cell_area"]].copy()
+    levels = np.stack([sea["uo"].to_numpy(), 2 * sea["uo"].to_numpy()], axis=1)
+    deep["thetao"] = (("time", "depth", "y", "x"), levels)
+    deep = deep.assign_coords(depth=[0.0, 10.0])
+    mask = np.stack([sea["mask"], sea["mask"]])
+    mask[1, 4, 4] = 0
+    deep["mask"] = (("depth", "y", "x"), mask)
+    layout = Layout.from_dataset(deep)
+    assert layout.state == (Channel("thetao", 0.0), Channel("thetao", 10.0))
+    wet = layout.wet(deep)
+    assert wet.sum(dim=(1, 2)).tolist() == [29, 28]
+    again = layout.unpack(layout.pack(deep), grid, "time", sea["time"].to_numpy(), wet)
+    assert again["thetao"].dims == ("time", "depth", "y", "x")
+    np.testing.assert_array_equal(again["thetao"].isel(depth=0), deep["thetao"].isel(depth=0))
+    assert np.isnan(again["thetao"][:, 1, 4, 4]).all()
+
+
+def test_land_is_zero_in_tensors(sea: xr.Dataset) -> None:
+    packed = Layout.from_dataset(sea).pack(sea)
+    assert packed.dtype == torch.float32
+    assert (packed[:, :, :2, :3] == 0).all()
+
+
+def test_layout_survives_json(sea: xr.Dataset) -> None:
+    layout = Layout.from_dataset(sea)
+    assert Layout.from_dict(layout.to_dict()) == layout
+
+
+def test_no_forcing_is_an_empty_tensor(sea: xr.Dataset) -> None:
+    layout = Layout.from_dataset(sea, forcing=[])
+    assert layout.pack(sea, "forcing").shape == (0, 6, 5, 7)
+
+
+def test_a_missing_variable_is_named_with_what_there_is(sea: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"'zos' is not in the store, which holds uo, vo as state"):
+        Layout.from_dataset(sea, state=["zos"])
+
+
+def test_the_two_halves_of_a_vector_share_one_scale() -> None:
+    names = ["mean", "std"]
+    statistics = xr.Dataset(
+        {"uo": ("statistic", [0.1, 0.3]), "vo": ("statistic", [-0.1, 0.4])}, coords={"statistic": names}
+    )
+    scaling = Scaling.from_statistics(statistics, [Channel("uo"), Channel("vo")])
+    torch.testing.assert_close(scaling.std, torch.full((2,), 0.125**0.5))
+    torch.testing.assert_close(scaling.mean, torch.tensor([0.1, -0.1]))
+
+
+def test_a_constant_field_cannot_be_scaled() -> None:
+    statistics = xr.Dataset({"zos": ("statistic", [1.0, 0.0])}, coords={"statistic": ["mean", "std"]})
+    with pytest.raises(ValueError, match=r"'zos' has standard deviation 0 .* Leave it out"):
+        Scaling.from_statistics(statistics, [Channel("zos")])
+
+
+def test_static_fields_open_with_the_mask_and_stay_small(grid: Grid) -> None:
+    fields = static_fields(grid, np.full(grid.shape, 90.0))
+    assert torch.equal(fields[0] > 0.5, torch.from_numpy(grid.mask))
+    assert fields.abs().max() <= 1.0 + 1e-6
+    # nearness to land falls with distance and is one on land
+    assert (fields[1][~torch.from_numpy(grid.mask)] == 1).all()
+    assert fields[1][1, 3] > fields[1][4, 6]
+
+
+def test_a_sea_without_land_is_far_from_the_coast_everywhere() -> None:
+    grid = Grid(np.zeros((3, 4)), np.zeros((3, 4)), np.ones((3, 4), bool), np.ones((3, 4)))
+    assert (static_fields(grid)[1:3] == 0).all()
+
+
+def test_standard_names_lead_to_one_variable_each() -> None:
+    assert variable_of_standard_name("x_sea_water_velocity") == (VARIABLES["uo"], True)
+    assert variable_of_standard_name("sea_surface_elevation") == (VARIABLES["zos"], False)
+    assert variable_of_standard_name("air_temperature") is None
+    every = [n for v in VARIABLES.values() for n in (v.standard_name, *v.aliases, *v.grid_standard_names)]
+    assert len(every) == len(set(every))
+
+
+def test_vectors_are_found_only_complete() -> None:
+    assert vector_pairs(["vo", "uo", "u10"]) == [("uo", "vo")]
+    assert all(VARIABLES[v.partner].partner == v.name for v in VARIABLES.values() if v.partner)
