@@ -1,0 +1,138 @@
+"""Windows of a store as tensors: what the model sees, what it is driven by, and what it should find."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from data_pipelines.splits import steps_of_splits
+from data_pipelines.store import open_store
+from data_pipelines.times import Times
+from data_pipelines.windows import longest_run, time_step, window_starts
+from oceanop.grid import Grid
+from oceanop.layout import Layout
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of fields kept in memory; larger stores are read window by window
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time in physical units, float32.
+
+    Attributes
+    ----------
+    history
+        State, ``[C, Tin, Y, X]``; 0 on land.
+    forcing
+        ``[F, Tin + Tout, Y, X]``; 0 where missing (wind over land stays).
+    target
+        State that follows, ``[C, Tout, Y, X]``; 0 on land.
+    start
+        Time of the last history state: the start of the forecast.
+    """
+
+    history: Tensor
+    forcing: Tensor
+    target: Tensor
+    start: Any
+
+
+class WindowDataset:
+    """All whole windows of a store, or of some of its splits.
+
+    Parameters
+    ----------
+    store
+        Path of a complete store, or a data set in its schema.
+    history, horizon
+        Steps known and steps asked for.
+    split
+        Name, or several names taken together; None takes all of the time.
+    layout
+        Which channels, in which order; None takes every state and forcing variable.
+
+    Attributes
+    ----------
+    layout, grid
+        Channels and cells.
+    times
+        Time axis of the store, ``[T]``.
+    starts
+        First step of every window, int64; window ``i`` begins at ``times[starts[i]]``.
+    time_step
+        timedelta64.
+    wet
+        Ocean mask of each state channel, bool ``[C, Y, X]``.
+
+    Raises
+    ------
+    ValueError
+        If no window fits, a split or channel is not there, or the store is incomplete.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | xr.Dataset,
+        history: int,
+        horizon: int,
+        split: str | Sequence[str] | None = "train",
+        layout: Layout | None = None,
+    ) -> None:
+        if history < 1 or horizon < 1:
+            raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
+        ds, where = (
+            (store, "the data set") if isinstance(store, xr.Dataset) else (open_store(store), str(store))
+        )
+        self.history, self.horizon, self.split = history, horizon, split
+        self.layout = Layout.from_dataset(ds) if layout is None else layout
+        if not self.layout.state:
+            raise ValueError(f"{where} holds no state variable to forecast; ingest an ocean source.")
+        self.grid = Grid.from_dataset(ds)
+        self.times: Times = ds["time"].values
+        self.wet = self.layout.wet(ds)
+        allowed = steps_of_splits(ds, split)
+        self.starts = window_starts(self.times, history + horizon, allowed)
+        step = time_step(self.times)
+        if not self.starts.size or step is None:
+            raise ValueError(
+                f"{where}: a window needs {history + horizon} steps without a gap (history {history}, horizon {horizon}), "
+                f"and {_named(split)} has at most {longest_run(self.times, allowed)} of {int(allowed.sum())} steps in one "
+                "piece; ingest a longer series, choose other splits, or a shorter history and horizon."
+            )
+        self.time_step = step
+        self._ds = ds
+        channels = len(self.layout.state) + len(self.layout.forcing)
+        self._held: tuple[Tensor, Tensor] | None = None
+        if 4 * channels * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT:
+            self._held = self._read(slice(0, len(self.times)))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Window:
+        """Window ``index``; its tensors may share memory with others and are not to be written to."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        first = int(self.starts[index])
+        middle, last = first + self.history, first + self.history + self.horizon
+        if self._held is None:
+            state, forcing = self._read(slice(first, last))
+        else:
+            state, forcing = (part[:, first:last] for part in self._held)
+        return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
+
+    def _read(self, steps: slice) -> tuple[Tensor, Tensor]:
+        block = self._ds.isel(time=steps)
+        # Values off the mask are kept in files as they came; a tensor's land is 0.
+        state = torch.where(self.wet[:, None], self.layout.pack(block, "state"), 0.0)
+        return state, self.layout.pack(block, "forcing")
+
+
+def _named(split: str | Sequence[str] | None) -> str:
+    if split is None:
+        return "the store"
+    return f"split {split}" if isinstance(split, str) else f"the splits {', '.join(split)} together"

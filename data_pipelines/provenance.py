@@ -1,0 +1,71 @@
+"""What a store was made from, so that it can be made again and is never mixed up."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 2**22
+
+
+def file_identity(path: Path | str, role: str) -> dict[str, Any]:
+    """Name, size and SHA-256 of a source; of a folder, over its files in order; of a URL, the address alone."""
+    if isinstance(path, str):
+        return {"name": path, "role": role}
+    digest, size = hashlib.sha256(), 0
+    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(str(file.relative_to(path)).encode())
+        with open(file, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+    return {"name": path.name, "role": role, "size": size, "sha256": digest.hexdigest()}
+
+
+def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+    """The command line that makes the same store, without anybody's folders."""
+    words = ["oceanop ingest", *(file["name"] for file in files if file["role"] == "source")]
+    for role in ("forcing", "static"):
+        named = [file["name"] for file in files if file["role"] == role]
+        words += [f"--{role} {name}" for name in named]
+    for key, value in options.items():
+        if (
+            value is None
+            or key in ("splits",)
+            or (key, value) in (("coarsen", 1), ("depths", "surface"), ("product", "auto"))
+        ):
+            continue
+        words.append(f"--{key} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}")
+    return " ".join(words)
+
+
+def difference(old: str, files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str | None:
+    """What differs between the request kept in a store and a new one, in words; None if nothing does."""
+    try:
+        kept = json.loads(old)
+    except (TypeError, ValueError):
+        return "it was not made by this command"
+    for key, value in options.items():
+        before = kept.get("options", {}).get(key)
+        if before != json.loads(json.dumps(value)):
+            return f"{key} was {_said(before)} and is now {_said(value)}"
+    before, now = kept.get("files", []), json.loads(json.dumps(list(files)))
+    if before != now:
+        old_names, new_names = [file["name"] for file in before], [file["name"] for file in now]
+        if old_names != new_names:
+            return f"it was made from {', '.join(old_names)} and now {', '.join(new_names)} are given"
+        changed = [file["name"] for file, other in zip(now, before, strict=True) if file != other]
+        return f"the content of {', '.join(changed)} has changed"
+    return None
+
+
+def request(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+    """The request as text for the store's root attribute."""
+    return json.dumps({"files": list(files), "options": dict(options)})
+
+
+def _said(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value)

@@ -1,0 +1,96 @@
+"""What every product gives: fields in our words and units, still along the source's own axes, read on demand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_pipelines.positions import Positions
+from data_pipelines.times import Times
+
+Values = NDArray[np.float32]
+# (steps, levels, rows, columns) -> [t, z, y, x] in the canonical unit; a field without time or depth has sizes of 1
+Fetch = Callable[[slice, list[int], slice, slice], Values]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceField:
+    """One canonical variable of one file.
+
+    Attributes
+    ----------
+    name
+        Canonical name.
+    source_name, source_units
+        How the file calls it and in which unit it keeps it.
+    where
+        File and variable in words, to begin an error with.
+    times
+        ``[T]``; None for a field without time.
+    depths
+        Metres, positive down, ``[Z]``; None for a field without depth.
+    positions
+        Where its cells are.
+    along_grid
+        True for a vector component along the grid's own axis.
+    fetch
+        Reads a block.
+    attributes
+        CF attributes worth keeping (``cell_methods``).
+    """
+
+    name: str
+    source_name: str
+    source_units: str
+    where: str
+    times: Times | None
+    depths: NDArray[np.float64] | None
+    positions: Positions
+    along_grid: bool
+    fetch: Fetch
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One file and the fields in it.
+
+    Attributes
+    ----------
+    name
+        File name, for errors and provenance.
+    path
+        Where it lies; text for a URL.
+    fields
+        By canonical name.
+    attributes
+        Global attributes of the file.
+    """
+
+    name: str
+    path: Path | str
+    fields: dict[str, SourceField]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def rotate(
+    x_component: Values, y_component: Values, angle: NDArray[np.float64], side: int
+) -> tuple[Values, Values]:
+    """Vector along the grid's axes as true east and north components.
+
+    Parameters
+    ----------
+    x_component, y_component
+        ``[..., Y, X]``.
+    angle
+        Direction of the x axis, radians anticlockwise from east, ``[Y, X]``.
+    side
+        1 where the y axis lies to the left of the x axis, -1 where it lies to the right.
+    """
+    cosine, sine = np.cos(angle), side * np.sin(angle)
+    east = x_component * cosine - y_component * sine
+    north = x_component * (side * sine) + y_component * (side * cosine)
+    return east.astype(np.float32), north.astype(np.float32)

@@ -1,0 +1,251 @@
+"""The store: Zarr v3, one array a variable, whole fields in chunks, incomplete until its last byte is written."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+
+from data_pipelines.times import Times, calendar_of, milliseconds
+
+CONVENTIONS = "CF-1.11"
+CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
+
+
+class StoreWriter:
+    """A store under construction: its sizes are fixed at the start, blocks of steps come in any order.
+
+    Parameters
+    ----------
+    path
+        Where the store goes; an unfinished store there is removed.
+    coordinates
+        Grid coordinates (from :meth:`oceanop.grid.Grid.to_dataset`), ``mask``, ``cell_area`` and other static fields.
+    times
+        Strictly increasing ``[T]``.
+    depths
+        m, positive down, ``[Z]``; None without a depth axis.
+    variables
+        Name to dimensions after ``time`` and attributes.
+    attributes
+        Of the root; ``complete`` is added.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        coordinates: xr.Dataset,
+        times: Times,
+        depths: NDArray[np.float64] | None,
+        variables: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        if path.exists():
+            shutil.rmtree(path)
+        self.path = path
+        self._group = zarr.open_group(
+            path, mode="w", zarr_format=3, attributes={**attributes, "complete": False}
+        )
+        sizes = dict(coordinates.sizes) | {"time": len(times)}
+        write_array(self._group, "time", ("time",), *encoded_times(times))
+        if depths is not None:
+            sizes["depth"] = len(depths)
+            attrs = {"standard_name": "depth", "units": "m", "positive": "down", "axis": "Z"}
+            write_array(self._group, "depth", ("depth",), depths, attrs)
+        auxiliary = " ".join(
+            str(name)
+            for name in coordinates.coords
+            if name not in coordinates.dims and coordinates[name].ndim
+        )
+        for key, variable in coordinates.variables.items():
+            attrs = {name: _plain(value) for name, value in variable.attrs.items()}
+            if auxiliary and key in coordinates.data_vars and variable.ndim:
+                attrs["coordinates"] = auxiliary
+            write_array(
+                self._group, str(key), [str(dim) for dim in variable.dims], variable.to_numpy(), attrs
+            )
+        for name, (dims, attrs) in variables.items():
+            field = [sizes[dim] for dim in dims]
+            steps = int(np.clip(CHUNK_BYTES // (4 * int(np.prod(field))), 1, max(len(times), 1)))
+            _create_array(
+                self._group,
+                name,
+                ("time", *dims),
+                (len(times), *field),
+                (steps, *field),
+                np.dtype(np.float32),
+                {**attrs, **({"coordinates": auxiliary} if auxiliary else {})},
+            )
+
+    def steps_per_chunk(self, name: str) -> int:
+        """How many steps one chunk of a variable holds: blocks of so many are written whole."""
+        return int(self._array(name).chunks[0])
+
+    def write(self, name: str, first: int, values: NDArray[np.float32]) -> None:
+        """Write steps ``first`` onwards of a variable, ``[n, (Z,) Y, X]``."""
+        self._array(name)[first : first + len(values)] = values
+
+    def set_static(self, name: str, values: NDArray[Any]) -> None:
+        """Overwrite a static field."""
+        self._array(name)[...] = values
+
+    def annotate(self, name: str, **attributes: Any) -> None:
+        """Add attributes that are known late."""
+        self._array(name).update_attributes(attributes)
+
+    def finish(self) -> Path:
+        """Consolidate the metadata and declare the store complete, by one rename of the root document."""
+        with warnings.catch_warnings():
+            # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            zarr.consolidate_metadata(self.path, zarr_format=3)
+        document = self.path / "zarr.json"
+        root = json.loads(document.read_text())
+        root["attributes"]["complete"] = True
+        draft = self.path / "zarr.json.partial"
+        with open(draft, "w") as file:
+            json.dump(root, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, document)
+        return self.path
+
+    def _array(self, name: str) -> Any:
+        return self._group[name]
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """Open a complete store.
+
+    Parameters
+    ----------
+    path
+        Folder that :func:`data_pipelines.ingest` (or any writer of the same schema) made.
+
+    Returns
+    -------
+    Lazily read data set, without Dask.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    ValueError
+        If it is not a store, or its build has not ended.
+    """
+    ds = open_unchecked(path)
+    if ds.attrs.get("complete") is False:
+        raise ValueError(
+            f"{path} is not complete: its build was interrupted. Run the same 'oceanop ingest' again, which rebuilds it."
+        )
+    return ds
+
+
+def open_unchecked(path: str | Path) -> xr.Dataset:
+    """Open a store whether it is complete or not, for inspection.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`open_store`, but not for an incomplete store.
+    """
+    root = read_root(path)
+    if root is None:
+        raise ValueError(f"{path} is not a Zarr v3 store; make one with 'oceanop ingest SOURCE --to STORE'.")
+    ds = xr.open_zarr(path, chunks=None, consolidated=root.get("consolidated_metadata") is not None)
+    if "time" not in ds.dims:
+        raise ValueError(
+            f"{path} has no dimension 'time', so it is no ocean store; make one with 'oceanop ingest SOURCE --to STORE'."
+        )
+    return ds
+
+
+def read_root(path: str | Path) -> dict[str, Any] | None:
+    """Root document of a Zarr v3 group; None where there is no such group.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; make a store with 'oceanop ingest SOURCE --to STORE'."
+        )
+    document = Path(path) / "zarr.json"
+    if not document.is_file():
+        return None
+    try:
+        root = json.loads(document.read_text())
+    except ValueError:
+        return None
+    return root if isinstance(root, dict) and root.get("node_type") == "group" else None
+
+
+def oceanop_version() -> str:
+    """Version of the installed package."""
+    try:
+        return metadata.version("oceanop")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def encoded_times(times: Times) -> tuple[NDArray[np.int64], dict[str, str]]:
+    """Whole numbers since 1970 and the CF attributes that say so."""
+    moments = milliseconds(times)
+    unit, scale = ("seconds", 1000) if not (moments % 1000).any() else ("milliseconds", 1)
+    return moments // scale, {
+        "standard_name": "time",
+        "long_name": "time",
+        "axis": "T",
+        "units": f"{unit} since 1970-01-01 00:00:00",
+        "calendar": calendar_of(times),
+    }
+
+
+def write_array(
+    group: zarr.Group, name: str, dims: Sequence[str], values: NDArray[Any], attributes: Mapping[str, Any]
+) -> None:
+    """Write a small array as one chunk."""
+    array = _create_array(group, name, dims, values.shape, values.shape, values.dtype, attributes)
+    array[...] = values
+
+
+def _create_array(
+    group: zarr.Group,
+    name: str,
+    dims: Sequence[str],
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: np.dtype[Any],
+    attributes: Mapping[str, Any],
+) -> Any:
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(max(size, 1) for size in chunks),
+        dtype=dtype,
+        compressors=Crc32cCodec(),  # no compression, and a flipped bit is an error
+        fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
+        dimension_names=tuple(dims),
+        attributes={key: _plain(value) for key, value in attributes.items()},
+        # An absent chunk always means "never written", not "all NaN".
+        config={"write_empty_chunks": True},
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON can hold it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
