@@ -44,7 +44,7 @@ class Grid:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns, ``(Y, X)``."""
-        return self.mask.shape  # type: ignore[return-value]
+        return self.mask.shape
 
     @property
     def coriolis_parameter(self) -> Plane:
@@ -115,7 +115,7 @@ class Grid:
             mask=mask.transpose(*dims).to_numpy() > 0.5,
             cell_area=ds["cell_area"].transpose(*dims).to_numpy().astype(np.float64),
             dims=dims,
-            coordinates=kept.set_coords([name for name in kept.variables]),
+            coordinates=kept.set_coords(list(kept.variables)),
             grid_mapping=grid_mapping,
         )
 

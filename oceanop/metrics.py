@@ -25,14 +25,14 @@ STATISTICS = (
 class Sums:
     """Weighted sums over cells from which every score is derived.
 
-    Two of them add up to the sums over both sets of cells, so that scores can be gathered step by step, rank by
-    rank or block by block, and come out as if everything had been there at once.
+    Two of them add up to the sums over both sets of cells, so that scores can be gathered step by step, rank
+    by rank or block by block, and come out as if everything had been there at once.
 
     Attributes
     ----------
     values
-        float64, ``[statistic, ...]`` in the order of ``STATISTICS``; ``count`` is the number of cells, all others
-        are weighted.
+        float64, ``[statistic, ...]`` in the order of ``STATISTICS``; ``count`` is the number of cells, all
+        others are weighted.
     """
 
     values: Tensor
@@ -48,8 +48,8 @@ class Sums:
         weight
             Cell area times mask, not negative, broadcast against the fields.
         blocks
-            Number of the block each cell belongs to, ``[y, x]``, counted from 0. The sums are then kept apart,
-            ``[statistic, ..., block]``.
+            Number of the block each cell belongs to, ``[y, x]``, counted from 0. The sums are then kept
+            apart, ``[statistic, ..., block]``.
         """
         forecast, truth, weight = torch.broadcast_tensors(
             *(torch.as_tensor(value).to(torch.float64) for value in (forecast, truth, weight))

@@ -16,7 +16,7 @@ class Phase:
 
 
 def phases(training: TrainingConfig) -> list[Phase]:
-    """One window first; all of them for the last part, so that the operator meets its own errors once it has some skill."""
+    """One window first, then all of them: an operator with some skill learns from its own errors."""
     turn = round(training.unroll_from * training.steps) if training.windows > 1 else training.steps
     parts = [Phase(0, turn, 1), Phase(turn, training.steps, training.windows)]
     return [part for part in parts if part.last > part.first]

@@ -164,16 +164,11 @@ class _Trainer:
         loss = window_loss(
             torch.cat(list(windows), dim=2), batch.target, std=self.step.std, weight=self.weight
         )
-        if not math.isfinite(loss.item()):
-            raise ValueError(
-                f"step {self.done + 1}: the loss is {loss.item()}; training cannot go on. Lower training.learning_rate "
-                f"or look for bad values in {self.store}; the last good state is {self.to / 'checkpoints' / 'last'}."
-            )
+        self._finite("loss", loss.item())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.step.parameters(), training.gradient_clip, error_if_nonfinite=True
-        )
+        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), training.gradient_clip)
+        self._finite("gradient", norm.item())
         self.optimizer.step()
         self.average.update(self.step)
         self.done += 1
@@ -190,6 +185,13 @@ class _Trainer:
             "bytes_sent": 0,
             "seconds": self.seconds,
         }
+
+    def _finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise ValueError(
+                f"step {self.done + 1}: the {what} is {value}; training cannot go on. Lower training.learning_rate or "
+                f"look for bad values in {self.store}; the last good state is {self.to / 'checkpoints' / 'last'}."
+            )
 
     def _after_step(self, log: RunLog, loader: WindowLoader) -> str:
         """Validate and write checkpoints where they are due; a few words on the validation."""

@@ -1,0 +1,97 @@
+"""Loss, schedule, average and log, each by its own law."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from oceanop.config import TrainingConfig
+from training.averaging import MovingAverage
+from training.losses import area_weight, window_loss
+from training.runlog import RunLog
+from training.schedule import learning_rate, phases
+
+
+def test_the_loss_is_the_area_mean_in_units_of_variance() -> None:
+    wet = torch.tensor([[[True, True, False]]])
+    weight = area_weight(wet, torch.tensor([[1.0, 3.0, 5.0]]))
+    target = torch.zeros(1, 1, 1, 1, 3)
+    forecast = torch.tensor([2.0, 4.0, 100.0]).reshape(1, 1, 1, 1, 3)
+    # (1 * 2^2 + 3 * 4^2) / 4 in units of std^2 = 4
+    loss = window_loss(forecast, target, std=torch.full((1, 1, 1, 1), 2.0), weight=weight)
+    assert loss.item() == pytest.approx(13 / 4)
+
+
+def test_the_loss_and_its_gradient_ignore_land() -> None:
+    weight = area_weight(torch.tensor([[[True, False]]]), torch.ones(1, 2))
+    forecast = torch.ones(2, 1, 3, 1, 2, requires_grad=True)
+    target = torch.zeros(2, 1, 3, 1, 2)
+    target[..., 1] = torch.nan
+    loss = window_loss(forecast, target, std=torch.ones(1, 1, 1, 1), weight=weight)
+    loss.backward()
+    assert loss.item() == 1.0
+    assert forecast.grad is not None
+    assert (forecast.grad[..., 1] == 0).all()
+    assert torch.isfinite(forecast.grad).all()
+
+
+def test_the_loss_does_not_depend_on_how_a_batch_is_split() -> None:
+    torch.manual_seed(0)
+    forecast, target = torch.randn(2, 4, 2, 3, 5, 6)
+    weight = area_weight(torch.rand(2, 5, 6) > 0.3, torch.rand(5, 6))
+    std = torch.ones(2, 1, 1, 1)
+    whole = window_loss(forecast, target, std=std, weight=weight)
+    parts = [window_loss(f, t, std=std, weight=weight) for f, t in zip(forecast.chunk(2), target.chunk(2), strict=True)]
+    torch.testing.assert_close(whole, sum(parts) / 2)
+
+
+def test_the_rate_rises_and_falls_to_zero() -> None:
+    training = TrainingConfig(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(training, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0, abs=0.03)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("windows", "unroll_from", "expected"),
+    [(1, 0.5, [(0, 9, 1)]), (2, 0.5, [(0, 4, 1), (4, 9, 2)]), (3, 0.0, [(0, 9, 3)]), (2, 1.0, [(0, 9, 1)])],
+)
+def test_phases_cover_every_step_once(windows: int, unroll_from: float, expected: list) -> None:
+    parts = phases(TrainingConfig(steps=9, windows=windows, unroll_from=unroll_from))
+    assert [(part.first, part.last, part.windows) for part in parts] == expected
+
+
+def test_the_average_of_constant_weights_is_the_weights() -> None:
+    module = nn.Linear(2, 2)
+    average = MovingAverage(module, 0.9)
+    for _ in range(20):
+        average.update(module)
+    torch.testing.assert_close(average.parameters["weight"], module.weight.detach())
+
+
+def test_the_average_follows_its_recursion() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(module.weight)
+    average = MovingAverage(module, 0.9)
+    average.steps = 1000  # past the warm-up
+    nn.init.ones_(module.weight)
+    for _ in range(5):
+        average.update(module)
+    assert average.parameters["weight"].item() == pytest.approx(1 - 0.9**5, rel=1e-6)
+
+
+def test_a_torn_line_is_dropped_and_later_rows_are_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    log = RunLog(path, after_step=2)
+    log.write(step=3, loss=0.5)
+    log.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 1},
+        {"step": 2},
+        {"step": 3, "loss": 0.5},
+    ]
