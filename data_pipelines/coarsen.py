@@ -30,9 +30,9 @@ class Coarsening:
     def __post_init__(self) -> None:
         if self.size < 1 or min(self.cell_area.shape) // self.size < 2:
             raise ValueError(
-                f"coarsen {self.size} leaves {self.cell_area.shape[0] // max(self.size, 1)} x "
-                f"{self.cell_area.shape[1] // max(self.size, 1)} of {self.cell_area.shape[0]} x "
-                f"{self.cell_area.shape[1]} cells; choose a whole number from 1 to {min(self.cell_area.shape) // 2}."
+                f"coarsen {self.size} does not fit a grid of {self.cell_area.shape[0]} x {self.cell_area.shape[1]} "
+                f"cells, of which at least 2 x 2 blocks must remain; choose a whole number from 1 to "
+                f"{min(self.cell_area.shape) // 2}."
             )
 
     @property

@@ -99,9 +99,10 @@ class WindowDataset:
         step = time_step(self.times)
         if not self.starts.size or step is None:
             raise ValueError(
-                f"{where}: a window needs {history + horizon} steps without a gap (history {history}, horizon {horizon}), "
-                f"and {_named(split)} has at most {longest_run(self.times, allowed)} of {int(allowed.sum())} steps in one "
-                "piece; ingest a longer series, choose other splits, or a shorter history and horizon."
+                f"{where}: a window needs {history + horizon} steps without a gap (history {history}, horizon "
+                f"{horizon}), and {_named(split)} has at most {longest_run(self.times, allowed)} of "
+                f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or a shorter "
+                "history and horizon."
             )
         self.time_step = step
         self._ds = ds

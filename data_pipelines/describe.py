@@ -32,8 +32,8 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``kind`` is ``store``, ``forecast`` or ``file``; ``grid``, ``variables``, ``time``, ``wet_share``, ``statistics`` and
-    ``provenance`` say the rest. Only text, numbers, booleans, lists, dictionaries and None.
+    ``kind`` is ``store``, ``forecast`` or ``file``; ``grid``, ``variables``, ``time``, ``wet_share``, ``statistics``
+    and ``provenance`` say the rest. Only text, numbers, booleans, lists, dictionaries and None.
 
     Raises
     ------

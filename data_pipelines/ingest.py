@@ -157,15 +157,15 @@ def _plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) ->
     for name in wanted or ():
         if name not in ocean_names + weather_names:
             raise ValueError(
-                f"variable '{name}' is not in the files, which hold {', '.join(ocean_names + weather_names)}; name some "
-                "of these with --variables."
+                f"variable '{name}' is not in the files, which hold {', '.join(ocean_names + weather_names)}; name "
+                "some of these with --variables."
             )
     kept = [name for name in ocean_names + weather_names if wanted is None or name in wanted]
     ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
     if not ocean:
         raise ValueError(
-            f"{opened['source'][0].name} and its like hold none of the variables asked for ({', '.join(kept)}) as a "
-            "series; name a file with an ocean state first."
+            f"{opened['source'][0].name} holds no series to keep, only {', '.join(opened['source'][0].fields)}; give a "
+            "file with an ocean state as the source (sea floor depth goes to --static)."
         )
     first = ocean[0]
     for other in ocean[1:]:
@@ -275,21 +275,27 @@ def _write_ocean(writer: StoreWriter, plan: _Plan, progress: Progress) -> Mask:
             for first, blocks in _blocks(plan, series, len(plan.times), "mask", progress):
                 wet &= _finite(blocks)
                 assert first >= 0
+    lacking = np.zeros(plan.fine.shape, dtype=bool)
     for series in plan.ocean:
         steps = writer.steps_per_chunk(series.names[0] if series.names[0] in plan.kept else series.names[1])
         for first, blocks in _blocks(plan, series, steps, ", ".join(series.names), progress):
-            if plan.coarsening.size == 1 and any(series is member for member in state):
+            if not any(series is member for member in state):
+                lacking |= ~_finite(blocks)[0]
+            elif plan.coarsening.size == 1:
                 wet &= _finite(blocks)
             for name, block in blocks.items():
                 if name not in plan.kept:
                     continue
                 if plan.coarsening.size > 1:
-                    # A field on one level goes by the top of the mask; land weather counts every cell it has.
-                    cells = wet if series.depths is not None else wet[:1]
-                    block = plan.coarsening.mean(
-                        block, cells if cells.shape[0] in (1, block.shape[1]) else cells[:1]
-                    )
+                    # A field on one level goes by the top of the mask.
+                    block = plan.coarsening.mean(block, wet if series.depths is not None else wet[:1])
                 writer.write(name, first, block if series.depths is not None else block[:, 0])
+    if lost := int((lacking & wet[0]).sum()):
+        names = [name for series in plan.ocean for name in series.names if VARIABLES[name].role == "forcing"]
+        raise ValueError(
+            f"{plan.ocean[0].where}: forcing {', '.join(names)} of the same files has no value on {lost} ocean cells; "
+            "leave it out with --variables, or give forcing that covers the ocean."
+        )
     coarse = plan.coarsening.mask(wet)
     return coarse if deep else coarse[0]
 
@@ -488,7 +494,7 @@ def _root_attributes(
 ) -> dict[str, Any]:
     command, version = provenance.command_of(files, options), oceanop_version()
     created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    kept = {
+    kept: dict[str, str] = {
         key: str(source.attributes[key])
         for key in ("title", "institution", "source", "references", "license", "comment")
         if key in source.attributes

@@ -99,10 +99,9 @@ class WindowLoader:
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Windows of this rank in an epoch, in the order of use."""
         count = len(self.dataset)
-        if self.shuffle:
-            everything = np.random.default_rng([self.seed, epoch]).permutation(count)
-        else:
-            everything = np.arange(count)
+        everything = (
+            np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
+        )
         return everything[: count // self.world_size * self.world_size][self.rank :: self.world_size]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -130,8 +129,8 @@ class WindowLoader:
         for key, value in self._identity().items():
             if state[key] != value:
                 raise ValueError(
-                    f"the saved loader has {key.replace('_', ' ')} {state[key]}, this one {value}; the order of batches "
-                    "would differ. Resume with the same settings and data."
+                    f"the saved loader has {key.replace('_', ' ')} {state[key]}, this one {value}; the order of "
+                    "batches would differ. Resume with the same settings and data."
                 )
         self.epoch, self.position = state["epoch"], state["position"]
 

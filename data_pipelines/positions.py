@@ -59,7 +59,7 @@ class Positions:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns, ``(Y, X)``."""
-        return self.latitude.shape  # type: ignore[return-value]
+        return self.latitude.shape
 
     @property
     def dims(self) -> tuple[str, str]:

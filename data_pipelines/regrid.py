@@ -197,8 +197,8 @@ def bracket(
         if wide.any():
             at = int(np.flatnonzero(wide)[0])
             raise ValueError(
-                f"{what} has a gap from {text(source[first[at]])} to {text(source[after[at]])}, in which {needed_by} needs "
-                f"{text(target[at])}; fill the gap or leave these hours out."
+                f"{what} has a gap from {text(source[first[at]])} to {text(source[after[at]])}, in which {needed_by} "
+                f"needs {text(target[at])}; fill the gap or leave these hours out."
             )
     return first.astype(np.int64), fraction
 

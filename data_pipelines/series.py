@@ -1,5 +1,6 @@
 """Files joined along time into one series of a variable, or of the two components of a vector."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,14 +114,14 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
             f"'{name}' is along the grid's axes in one of {', '.join(source.name for source in holders)} and true east "
             "and north in another; ingest them apart."
         )
-    names = (name,)
+    names: tuple[str, ...] = (name,)
     if frames == {True}:
         names = _pair(name)
         for source in holders:
             if any(part not in source.fields or not source.fields[part].along_grid for part in names):
                 raise ValueError(
-                    f"{source.fields[name].where} is a component along the grid's own axis, and the file lacks the other "
-                    "one, so it cannot be turned to east and north; give a file with both."
+                    f"{source.fields[name].where} is a component along the grid's own axis, and the file lacks the "
+                    "other one, so it cannot be turned to east and north; give a file with both."
                 )
     fields = tuple(tuple(source.fields[part] for part in names) for source in holders)
     first = fields[0][0]
@@ -202,8 +203,8 @@ def _levels(field: SourceField, depths: Depths) -> tuple[list[int], NDArray[np.f
         top = int(np.argmin(np.abs(field.depths)))
         if abs(field.depths[top]) > SURFACE:
             raise ValueError(
-                f"{field.where}: its level nearest the surface lies at {field.depths[top]:g} m, more than {SURFACE:g} m "
-                "down, so it has no surface level; name depths with --depths."
+                f"{field.where}: its level nearest the surface lies at {field.depths[top]:g} m, more than {SURFACE:g} "
+                "m down, so it has no surface level; name depths with --depths."
             )
         return [top], None, float(field.depths[top])
     if wanted == "all":
@@ -233,4 +234,4 @@ def _runs(origin: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Stretches of steps that follow one another in one file."""
     new = np.any(np.diff(origin, axis=0) != [0, 1], axis=1)
     edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(origin)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

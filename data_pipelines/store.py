@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from data_pipelines.times import Times, calendar_of, milliseconds
+from oceanop.layout import DEPTH_ATTRIBUTES
 
 CONVENTIONS = "CF-1.11"
 CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
@@ -60,20 +61,17 @@ class StoreWriter:
         write_array(self._group, "time", ("time",), *encoded_times(times))
         if depths is not None:
             sizes["depth"] = len(depths)
-            attrs = {"standard_name": "depth", "units": "m", "positive": "down", "axis": "Z"}
-            write_array(self._group, "depth", ("depth",), depths, attrs)
+            write_array(self._group, "depth", ("depth",), depths, DEPTH_ATTRIBUTES)
         auxiliary = " ".join(
             str(name)
             for name in coordinates.coords
             if name not in coordinates.dims and coordinates[name].ndim
         )
         for key, variable in coordinates.variables.items():
-            attrs = {name: _plain(value) for name, value in variable.attrs.items()}
+            held = {str(name): value for name, value in variable.attrs.items()}
             if auxiliary and key in coordinates.data_vars and variable.ndim:
-                attrs["coordinates"] = auxiliary
-            write_array(
-                self._group, str(key), [str(dim) for dim in variable.dims], variable.to_numpy(), attrs
-            )
+                held["coordinates"] = auxiliary
+            write_array(self._group, str(key), [str(dim) for dim in variable.dims], variable.to_numpy(), held)
         for name, (dims, attrs) in variables.items():
             field = [sizes[dim] for dim in dims]
             steps = int(np.clip(CHUNK_BYTES // (4 * int(np.prod(field))), 1, max(len(times), 1)))
@@ -146,7 +144,7 @@ def open_store(path: str | Path) -> xr.Dataset:
     ds = open_unchecked(path)
     if ds.attrs.get("complete") is False:
         raise ValueError(
-            f"{path} is not complete: its build was interrupted. Run the same 'oceanop ingest' again, which rebuilds it."
+            f"{path} is not complete: its build was interrupted. Run the same 'oceanop ingest' again."
         )
     return ds
 
@@ -165,7 +163,7 @@ def open_unchecked(path: str | Path) -> xr.Dataset:
     ds = xr.open_zarr(path, chunks=None, consolidated=root.get("consolidated_metadata") is not None)
     if "time" not in ds.dims:
         raise ValueError(
-            f"{path} has no dimension 'time', so it is no ocean store; make one with 'oceanop ingest SOURCE --to STORE'."
+            f"{path} has no dimension 'time' and is no ocean store; make one with 'oceanop ingest SOURCE --to STORE'."
         )
     return ds
 

@@ -11,14 +11,24 @@ _LENGTH = {"m": (1.0, 0.0), "meter": (1.0, 0.0), "meters": (1.0, 0.0), "metre": 
            "cm": (0.01, 0.0), "mm": (0.001, 0.0), "km": (1000.0, 0.0)}  # fmt: skip
 _SPEED = {"m s-1": (1.0, 0.0), "cm s-1": (0.01, 0.0), "mm s-1": (0.001, 0.0), "km h-1": (1 / 3.6, 0.0),
           "knot": (1852 / 3600, 0.0), "knots": (1852 / 3600, 0.0), "kt": (1852 / 3600, 0.0)}  # fmt: skip
-_TEMPERATURE = {name: (1.0, 0.0) for name in ("degc", "c", "celsius", "deg c", "degree c", "degrees c", "degree celsius",
-                                              "degrees celsius", "degreec", "degreesc", "°c")}  # fmt: skip
-_TEMPERATURE |= {name: (1.0, -273.15) for name in ("k", "kelvin", "degk", "degree k", "degrees k")}
-_TEMPERATURE |= {name: (5 / 9, -160 / 9) for name in ("degf", "fahrenheit", "degree f", "degrees f", "deg f")}
-_SALINITY = {name: (1.0, 0.0) for name in ("1e-3", "1.e-3", "1.0e-3", "0.001", "psu", "pss", "pss-78", "g kg-1", "ppt",
-                                           "10-3", "permil", "practical salinity units")}  # fmt: skip
-_FRACTION = {name: (1.0, 0.0) for name in ("1", "1.0", "fraction", "-")}
-_FRACTION |= {name: (0.01, 0.0) for name in ("%", "percent", "0.01")}
+_CELSIUS = (
+    "degc",
+    "c",
+    "celsius",
+    "deg c",
+    "degree c",
+    "degrees c",
+    "degree celsius",
+    "degrees celsius",
+    "°c",
+)
+_TEMPERATURE = dict.fromkeys(_CELSIUS, (1.0, 0.0))
+_TEMPERATURE |= dict.fromkeys(("k", "kelvin", "degk", "degree k", "degrees k"), (1.0, -273.15))
+_TEMPERATURE |= dict.fromkeys(("degf", "fahrenheit", "degree f", "degrees f", "deg f"), (5 / 9, -160 / 9))
+_PER_MILLE = ("1e-3", "1.e-3", "1.0e-3", "0.001", "psu", "pss", "pss-78", "g kg-1", "ppt", "10-3", "permil")
+_SALINITY = dict.fromkeys(_PER_MILLE, (1.0, 0.0))
+_FRACTION = dict.fromkeys(("1", "1.0", "fraction", "-"), (1.0, 0.0))
+_FRACTION |= dict.fromkeys(("%", "percent", "0.01"), (0.01, 0.0))
 _STRESS = {"n m-2": (1.0, 0.0), "pa": (1.0, 0.0), "newton meter-2": (1.0, 0.0), "dyn cm-2": (0.1, 0.0)}
 _PRESSURE = {"pa": (1.0, 0.0), "pascal": (1.0, 0.0), "hpa": (100.0, 0.0), "mb": (100.0, 0.0), "mbar": (100.0, 0.0),
              "millibar": (100.0, 0.0), "millibars": (100.0, 0.0), "kpa": (1000.0, 0.0), "bar": (1e5, 0.0)}  # fmt: skip

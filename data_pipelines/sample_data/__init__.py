@@ -1,0 +1,1 @@
+"""Two small real files, and the script that made them."""

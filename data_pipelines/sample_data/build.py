@@ -46,7 +46,9 @@ def build_ocean(original: Path, target: Path) -> None:
                 variable.dtype,
                 variable.dimensions,
                 fill_value=fill,
-                **({"zlib": True, "complevel": 9, "shuffle": True} if variable.ndim else {}),
+                zlib=variable.ndim > 0,
+                complevel=9,
+                shuffle=variable.ndim > 0,
                 chunksizes=chunks(variable.dimensions, variable.shape),
             )
             copy.set_auto_maskandscale(False)
@@ -77,8 +79,8 @@ def build_wind(original: Path, ocean: Path, target: Path) -> None:
         rows, columns = rows_over_ocean(old, grid)
         new.setncatts({name: old.getncattr(name) for name in old.ncattrs()})
         for name, dimension in old.dimensions.items():
-            part = {"y": rows, "x": columns}.get(name, slice(None))
-            new.createDimension(name, len(range(*part.indices(dimension.size))))
+            kept = {"y": rows, "x": columns}.get(name, slice(None))
+            new.createDimension(name, len(range(*kept.indices(dimension.size))))
         for name, variable in old.variables.items():
             part = tuple({"y": rows, "x": columns}.get(dim, slice(None)) for dim in variable.dimensions)
             packed = name in ("x_wind_10m", "y_wind_10m")
@@ -87,7 +89,9 @@ def build_wind(original: Path, ocean: Path, target: Path) -> None:
                 "i2" if packed else variable.dtype,
                 variable.dimensions,
                 fill_value=np.int16(-32767) if packed else None,
-                **({"zlib": True, "complevel": 9, "shuffle": True} if variable.ndim else {}),
+                zlib=variable.ndim > 0,
+                complevel=9,
+                shuffle=variable.ndim > 0,
                 chunksizes=chunks(
                     variable.dimensions, [new.dimensions[dim].size for dim in variable.dimensions]
                 ),

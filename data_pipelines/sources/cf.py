@@ -78,10 +78,11 @@ def open_dataset(path: Path | str) -> xr.Dataset:
     try:
         return xr.open_dataset(path, engine=engine, decode_times=False, chunks=None, cache=False)
     except Exception as error:
+        reason = "its format is not known" if "did not find a match" in str(error) else _first_line(error)
         # xarray's engines raise OSError, ValueError, KeyError, TypeError and their own for a file that is no data set.
         raise ValueError(
-            f"{Path(written).name} is not a data set that xarray can open ({_first_line(error)}); give a NetCDF file or "
-            "a Zarr store, and fetch it anew if its copy was cut off."
+            f"{Path(written).name} is not a data set that xarray can open ({reason}); give a NetCDF file "
+            "or a Zarr store, and fetch it anew if its copy was cut off."
         ) from error
 
 
@@ -145,8 +146,8 @@ def _field(
         horizontal = [dim for dim in array.dims if dim not in (time_dim, vertical)]
     if len(horizontal) != 2:
         raise ValueError(
-            f"{where} has dimensions ({', '.join(map(str, array.dims))}); expected time, depth and two horizontal ones. "
-            "Select one member or level first."
+            f"{where} has dimensions ({', '.join(map(str, array.dims))}); expected time, depth and two horizontal "
+            "ones. Select one member or level first."
         )
     y_dim, x_dim = _row_and_column(ds, horizontal)
     if (str(y_dim), str(x_dim)) not in known:
@@ -203,8 +204,8 @@ def _fetch(
         values = block.transpose(*[dim for dim in dims if dim is not None]).to_numpy()
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"{where} cannot be read at steps {steps.start} to {steps.stop} ({_first_line(error)}); the file is damaged "
-            "or cut off. Fetch it anew."
+            f"{where} cannot be read at steps {steps.start} to {steps.stop} ({_first_line(error)}); the file is "
+            "damaged or cut off. Fetch it anew."
         ) from error
     for axis, dim in enumerate((time_dim, vertical)):
         if dim is None:
@@ -250,8 +251,8 @@ def _times(ds: xr.Dataset, array: xr.DataArray, dim: Hashable | None, file: str,
     ]
     if not candidates:
         raise ValueError(
-            f"{file}: variable '{source_name}' has no time coordinate; a state or forcing variable needs one with a unit "
-            "like 'hours since 2015-11-16'. Add it to the file."
+            f"{file}: variable '{source_name}' has no time coordinate; a state or forcing variable needs one with a "
+            "unit like 'hours since 2015-11-16'. Add it to the file."
         )
 
     def rank(entry: tuple[Hashable, xr.Variable]) -> tuple[bool, bool, bool]:
@@ -286,8 +287,8 @@ def _depths(ds: xr.Dataset, dim: Hashable, where: str) -> NDArray[np.float64]:
     standard_name = str(attrs.get("standard_name", ""))
     if standard_name.startswith(("ocean_s", "ocean_sigma")) or str(dim).startswith("s_"):
         raise ValueError(
-            f"{where} lies on terrain-following levels '{dim}', which product 'cf' does not turn into depths; use a file "
-            "on depth levels."
+            f"{where} lies on terrain-following levels '{dim}', which product 'cf' does not turn into depths; use a "
+            "file on depth levels."
         )
     factor, _ = length_conversion().get(normalised(str(attrs.get("units", "m"))), (None, 0.0))
     if factor is None:
@@ -428,6 +429,6 @@ def _check_fill(array: xr.DataArray, where: str) -> None:
     limits: Any = np.iinfo(dtype)
     if not limits.min <= float(fill) <= limits.max:
         raise ValueError(
-            f"{where} is stored as {dtype} but marks land with {float(fill):g}, which {dtype} cannot hold, so land looks "
-            "like water; repack the file or set its _FillValue."
+            f"{where} is stored as {dtype} but marks land with {float(fill):g}, which {dtype} cannot hold, so land "
+            "looks like water; repack the file or set its _FillValue."
         )
