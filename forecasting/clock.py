@@ -23,7 +23,9 @@ def time_step(times: Any) -> int:
         If there are fewer than two times.
     """
     if np.size(times) < 2:
-        raise ValueError(f"{np.size(times)} training state(s) show no time step; a baseline needs at least 2.")
+        raise ValueError(
+            f"{np.size(times)} training state(s) show no time step; a baseline needs at least 2."
+        )
     return int(np.diff(milliseconds(np.asarray(times))).min()) // 1000
 
 
@@ -33,7 +35,7 @@ def shift(time: Any, steps: Any, step: int) -> NDArray[Any]:
     if isinstance(time, np.datetime64):
         return (time + (count * step).astype("timedelta64[s]")).astype("datetime64[ns]")
     shifted = np.empty(count.shape, dtype=object)
-    shifted.flat = [time + timedelta(seconds=int(n) * step) for n in count.ravel()]
+    shifted[...] = np.reshape([time + timedelta(seconds=int(n) * step) for n in count.ravel()], count.shape)
     return shifted
 
 

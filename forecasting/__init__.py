@@ -1,0 +1,35 @@
+"""From a checkpoint to numbers and pictures one can trust."""
+
+from forecasting.baselines import (
+    BASELINES,
+    Climatology,
+    DampedPersistence,
+    DampedTides,
+    Persistence,
+    Tides,
+    baseline,
+)
+from forecasting.evaluate import evaluate
+from forecasting.forecast import forecast
+from forecasting.forecaster import Forecaster, Initial, State
+from forecasting.learned import LearnedForecaster
+from forecasting.product import open_forecast
+from forecasting.windows import run_forecaster
+
+__all__ = [
+    "BASELINES",
+    "Climatology",
+    "DampedPersistence",
+    "DampedTides",
+    "Forecaster",
+    "Initial",
+    "LearnedForecaster",
+    "Persistence",
+    "State",
+    "Tides",
+    "baseline",
+    "evaluate",
+    "forecast",
+    "open_forecast",
+    "run_forecaster",
+]

@@ -1,0 +1,304 @@
+"""Forecasts beside baselines: one set of cells, starts and leads for all, scores with intervals, one report."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from data_pipelines import open_store
+from data_pipelines.splits import read_splits, steps_of_splits
+from data_pipelines.store import oceanop_version
+from data_pipelines.times import milliseconds, text
+from forecasting import bootstrap
+from forecasting.baselines import BASELINES, baseline
+from forecasting.forecaster import Forecaster, State
+from forecasting.matching import Forecasts, Match, match, named, run_of
+from forecasting.product import MemoryForecast, Plan
+from forecasting.scores import score_table, write_csv
+from forecasting.windows import run_forecaster
+from oceanop.grid import Grid
+from oceanop.metrics import Sums
+
+Progress = Callable[[str, int, int], None]
+
+FIT_BYTES = 2 * 2**30  # of training states in memory; a longer record is cut to its latest part
+SHOWN_BYTES = 2**30  # of fields kept for the maps, all forecasters together
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """One start: the truth, and every forecast of it, ``[channel, lead, y, x]``, NaN where there is none."""
+
+    number: int
+    truth: Tensor
+    forecasts: dict[str, Tensor]
+
+
+def evaluate(
+    forecasts: Forecasts,
+    truth: xr.Dataset | str | Path,
+    *,
+    baselines: Sequence[str] | None = None,
+    to: str | Path | None = None,
+    report: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Score forecasts beside baselines.
+
+    All forecasters are compared on the starts and leads that the forecasts share and the truth covers, and on the
+    cells that are ocean in the truth and finite in every forecast. The baselines are fitted on the splits ``train``
+    and ``validation`` of the truth and run from the same starts.
+
+    Parameters
+    ----------
+    forecasts
+        One forecast or several, data sets or paths.
+    truth
+        The store that holds what happened, and the past the baselines learn from.
+    baselines
+        Names among ``forecasting.baselines.BASELINES``; None takes all.
+    to
+        Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
+    seed
+        Of the bootstrap.
+    progress
+        Called as ``progress(words, done, total)``.
+
+    Returns
+    -------
+    xr.Dataset
+        ``value``, ``low``, ``high`` and ``count`` of each ``(forecaster, variable, metric, band, lead_hours)``.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare: other grid, other variables, no shared start or lead, no truth.
+    """
+    if not isinstance(truth, xr.Dataset):
+        truth = open_store(truth)
+    matched = match(named(forecasts), truth)
+    fitted, period = _fit(list(BASELINES) if baselines is None else baselines, matched, truth)
+    wet = _common_mask(matched, truth)
+    shown = _Shown(matched, truth, list(fitted)) if to is not None and report else None
+    total = matched.init_steps.size
+    groups, blocks, words = _blocks(matched, wet)
+    sums: dict[str, Sums] = {}
+    for case in _cases(matched, truth, fitted):
+        weight = torch.from_numpy(Grid.from_dataset(truth).cell_area) * wet[:, None] * case.truth.isfinite()
+        for name, field in case.forecasts.items():
+            part = Sums.of(field, case.truth, weight, None if groups is not None else blocks)
+            _add(
+                sums, name, part, None if groups is None else int(groups[case.number]), int(blocks.max()) + 1
+            )
+        if shown is not None:
+            shown.keep(case)
+        if progress is not None:
+            progress("", case.number + 1, total)
+    number = int(blocks.max()) + 1
+    hours = (matched.leads * matched.time_step / 3600).tolist()
+    scores = score_table(sums, matched.layout, hours, seed=seed, blocks=number)
+    scores.attrs = _attributes(matched, truth, wet, words, period, seed)
+    if to is not None:
+        _write(Path(to), scores)
+    if shown is not None:
+        from forecasting.report import write_report
+
+        fields = shown.datasets()
+        happened = fields.pop("truth")
+        runs = {name: run_of(ds) for name, ds in matched.forecasts.items()}
+        write_report(Path(str(to)), scores=scores, forecasts=fields, truth=happened, runs=runs, cost=None)
+    return scores
+
+
+def _fit(names: Sequence[str], matched: Match, truth: xr.Dataset) -> tuple[dict[str, Forecaster], str]:
+    """Baselines by name, and in words what they were fitted on."""
+    if not names:
+        return {}, "no baseline"
+    if (matched.init_steps < 0).any():
+        raise ValueError(
+            "a start of the forecasts is not in the truth, so no baseline can start there; give a truth that holds "
+            "the starts, or baselines=[]."
+        )
+    kept = [name for name in ("train", "validation") if name in read_splits(truth)]
+    steps = np.flatnonzero(steps_of_splits(truth, kept))
+    plane = len(matched.layout.state) * int(np.prod(Grid.from_dataset(truth).shape)) * 4
+    most = max(FIT_BYTES // plane, 2)
+    cut = "" if steps.size <= most else f", of which the latest {most} steps fit into memory"
+    steps = steps[-most:]
+    times = truth["time"].values[steps]
+    states = matched.layout.pack(truth[[*matched.layout.names(), "mask"]].isel(time=steps).load())
+    wet = matched.layout.wet(truth)
+    # 'held' damps missing states of the training period towards 0; the mask promises there are none
+    leads = int(matched.leads.max())
+    fitted = {
+        name: baseline(name, states, times, wet, time_step=matched.time_step, leads=leads) for name in names
+    }
+    period = (
+        f"splits {' and '.join(kept)}{cut}: {times.size} steps from {text(times[0])} to {text(times[-1])}"
+    )
+    if (milliseconds(matched.first["init_time"].values) < milliseconds(times[-1:])).any():
+        period += "; some starts lie inside this period, where the baselines have seen the truth"
+    return fitted, period
+
+
+def _cases(matched: Match, truth: xr.Dataset, baselines: dict[str, Forecaster]) -> Iterator[_Case]:
+    """All starts, one at a time, so that memory holds one."""
+    for number, start in enumerate(matched.init_steps.tolist()):
+        fields = {name: _fields(ds.isel(init_time=number), matched) for name, ds in matched.forecasts.items()}
+        for name, forecaster in baselines.items():
+            run = run_forecaster(forecaster, truth, matched.layout, [start], int(matched.leads.max()))
+            wanted = [state.values for _, state in run if state.lead in matched.leads]
+            fields[name] = torch.stack(wanted, 1)
+        yield _Case(number, _truth(truth, matched, number), fields)
+
+
+def _fields(ds: xr.Dataset, matched: Match) -> Tensor:
+    planes = []
+    for channel in matched.layout.state:
+        field = ds[channel.variable]
+        planes.append((field if channel.depth is None else field.sel(depth=channel.depth)).to_numpy())
+    return torch.from_numpy(np.stack(planes).astype(np.float32))
+
+
+def _truth(truth: xr.Dataset, matched: Match, number: int) -> Tensor:
+    steps = matched.valid_steps[number]
+    found = truth[matched.layout.names()].isel(time=steps.clip(0))
+    fields = _fields(found, matched)
+    fields[:, torch.from_numpy(steps < 0)] = torch.nan
+    return fields
+
+
+def _common_mask(matched: Match, truth: xr.Dataset) -> Tensor:
+    """Cells scored: ocean in the truth and finite in every forecast, ``[channel, y, x]``."""
+    wet = matched.layout.wet(truth)
+    for name, ds in matched.forecasts.items():
+        finite = wet.clone()
+        for number, steps in enumerate(matched.valid_steps):
+            fields = _fields(ds.isel(init_time=number), matched)
+            finite &= fields[:, torch.from_numpy(steps >= 0)].isfinite().all(1)
+        if not finite.any():
+            raise ValueError(
+                f"the forecast {name} is finite at all starts and leads in none of the truth's {int(wet.sum())} ocean "
+                "cells; it may have diverged, or its mask is another one. Leave it out, or look at it with 'oceanop map'."
+            )
+        wet &= finite
+    if not wet.any():
+        raise ValueError("no ocean cell is finite in every forecast; compare forecasts that share a mask.")
+    return wet
+
+
+def _blocks(matched: Match, wet: Tensor) -> tuple[np.ndarray[Any, Any] | None, Tensor, str]:
+    """Block of each start (None: by space), numbers of all blocks, and the method in words."""
+    inits = milliseconds(matched.first["init_time"].values)
+    in_time = bootstrap.time_blocks(inits, int(matched.leads.max()) * matched.time_step * 1000)
+    if in_time is not None:
+        numbers = torch.from_numpy(in_time)
+        return in_time, numbers, bootstrap.describe(in_time, int(numbers.max()) + 1)
+    tiles, count = bootstrap.space_blocks(wet.any(0).numpy())
+    return None, torch.from_numpy(tiles), bootstrap.describe(None, count)
+
+
+def _add(sums: dict[str, Sums], name: str, part: Sums, block: int | None, blocks: int) -> None:
+    """Add the sums of one start, which are kept by tile already or all belong to one block."""
+    if block is not None:
+        spread = part.values.new_zeros(*part.values.shape, blocks)
+        spread[..., block] = part.values
+        part = Sums(spread)
+    sums[name] = sums[name] + part if name in sums else part
+
+
+class _Shown:
+    """Fields of some starts, evenly chosen, for maps: every forecaster and the truth in one form."""
+
+    def __init__(self, matched: Match, truth: xr.Dataset, baselines: list[str]) -> None:
+        grid = Grid.from_dataset(truth)
+        names = ["truth", *matched.forecasts, *baselines]
+        count = matched.init_steps.size
+        bytes_a_start = (
+            4 * len(matched.layout.state) * matched.leads.size * int(np.prod(grid.shape)) * len(names)
+        )
+        most = int(np.clip(SHOWN_BYTES // bytes_a_start, 1, count))
+        self.numbers = np.linspace(0, count - 1, most).round().astype(int).tolist()
+        self.leads = matched.first["lead_time"].values
+        inits = matched.first["init_time"].values[self.numbers]
+        self.sinks = {}
+        for name in names:
+            attributes = dict(matched.forecasts[name].attrs) if name in matched.forecasts else {}
+            plan = Plan(
+                layout=matched.layout,
+                grid=grid,
+                mask=grid.to_dataset()["mask"],
+                wet=matched.layout.wet(truth),
+                init_times=inits,
+                leads=matched.leads.size,
+                time_step=matched.time_step,
+                attributes={**attributes, "model": name},
+            )
+            self.sinks[name] = MemoryForecast(plan)
+
+    def keep(self, case: _Case) -> None:
+        """Keep the fields of a start if it is one of the chosen."""
+        if case.number not in self.numbers:
+            return
+        place = self.numbers.index(case.number)
+        for name, fields in {"truth": case.truth, **case.forecasts}.items():
+            for i, values in enumerate(fields.unbind(1)):
+                self.sinks[name].write(place, State(i + 1, values))
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """The data sets, their leads named by what they are."""
+        kept = {}
+        for name, sink in self.sinks.items():
+            ds = sink.finish()
+            ds = ds.assign_coords(lead_time=ds["lead_time"].copy(data=self.leads))
+            valid = ds["init_time"].values[:, None] + self.leads[None]
+            kept[name] = ds.assign_coords(
+                valid_time=(("init_time", "lead_time"), valid, ds["valid_time"].attrs)
+            )
+        return kept
+
+
+def _attributes(
+    matched: Match, truth: xr.Dataset, wet: Tensor, method: str, period: str, seed: int
+) -> dict[str, Any]:
+    ocean = matched.layout.wet(truth)
+    inits = matched.first["init_time"].values
+    return {
+        "title": "Scores of ocean forecasts",
+        "history": f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} written by oceanop evaluate",
+        "oceanop_version": oceanop_version(),
+        "weighting": "cell area; current components pooled, depths pooled",
+        "intervals": method,
+        "bootstrap_seed": seed,
+        "baselines_fitted_on": period,
+        "starts": f"{inits.size} from {text(inits[0])} to {text(inits[-1])}",
+        "mask": "cells that are ocean in the truth and finite in every forecast",
+        "mask_sha256": hashlib.sha256(np.packbits(wet.numpy()).tobytes()).hexdigest(),
+        "mask_share_of_ocean": float(wet.sum() / ocean.sum()),
+        "forecasts": json.dumps(
+            {
+                name: {
+                    key: str(ds.attrs.get(key, "")) for key in ("model", "checkpoint_sha256", "input_store")
+                }
+                for name, ds in matched.forecasts.items()
+            }
+        ),
+    }
+
+
+def _write(to: Path, scores: xr.Dataset) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    partial = to / "scores.nc.partial"
+    scores.to_netcdf(partial, engine="netcdf4")
+    os.replace(partial, to / "scores.nc")
+    write_csv(scores, to / "scores.csv")

@@ -1,0 +1,186 @@
+"""Which forecasts can be compared: same variables, same grid, same starts and leads, and a truth for them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_pipelines.times import milliseconds, text
+from data_pipelines.windows import TOLERANCE, time_step
+from forecasting.product import open_forecast
+from oceanop.grid import Grid
+from oceanop.layout import Layout
+
+Forecasts = xr.Dataset | str | Path | Sequence[xr.Dataset | str | Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What is compared with what.
+
+    Attributes
+    ----------
+    forecasts
+        By name, cut to the common starts and leads.
+    layout
+        The variables all of them hold.
+    init_steps
+        Step of the truth that each start is, -1 where the truth does not reach back to it, ``[init_time]``.
+    valid_steps
+        Step of the truth that each start and lead is forecast for, -1 where there is none, ``[init_time, lead_time]``.
+    leads
+        Leads in time steps of the truth, ``[lead_time]``.
+    time_step
+        Of the truth, seconds.
+    """
+
+    forecasts: dict[str, xr.Dataset]
+    layout: Layout
+    init_steps: NDArray[np.int64]
+    valid_steps: NDArray[np.int64]
+    leads: NDArray[np.int64]
+    time_step: int
+
+    @property
+    def first(self) -> xr.Dataset:
+        """Any of the forecasts: they share starts and leads."""
+        return next(iter(self.forecasts.values()))
+
+
+def named(forecasts: Forecasts) -> dict[str, xr.Dataset]:
+    """Forecasts by the name of their model; equal names get the seed of their run, or a number."""
+    if isinstance(forecasts, xr.Dataset | str | Path):
+        forecasts = [forecasts]
+    if not forecasts:
+        raise ValueError("no forecast was given; give at least one.")
+    opened = [ds if isinstance(ds, xr.Dataset) else open_forecast(ds) for ds in forecasts]
+    models = [str(ds.attrs.get("model", "forecast")) for ds in opened]
+    names = [
+        model if models.count(model) == 1 else f"{model}-{_seed(ds)}"
+        for model, ds in zip(models, opened, strict=True)
+    ]
+    unique = [
+        name if names.count(name) == 1 else f"{name}-{names[:i].count(name) + 1}"
+        for i, name in enumerate(names)
+    ]
+    return dict(zip(unique, opened, strict=True))
+
+
+def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
+    """Cut forecasts to what they share and find the truth of it.
+
+    Raises
+    ------
+    ValueError
+        If a forecast lies on another grid than the truth, or nothing is shared.
+    """
+    grid = Grid.from_dataset(truth)
+    for name, ds in forecasts.items():
+        _require_same_positions(name, Grid.from_dataset(ds), grid)
+    layouts = {name: Layout.from_dataset(ds, forcing=[]) for name, ds in forecasts.items()}
+    first = next(iter(layouts.values()))
+    shared = [
+        channel.variable
+        for channel in first.state
+        if channel.variable in truth.data_vars and all(channel in layout.state for layout in layouts.values())
+    ]
+    if not shared:
+        held = "; ".join(f"{name}: {', '.join(layout.names()) or 'none'}" for name, layout in layouts.items())
+        raise ValueError(
+            f"the forecasts and the truth share no variable ({held}); compare forecasts of the same ones."
+        )
+    layout = Layout(tuple(channel for channel in first.state if channel.variable in shared))
+    inits = _shared([milliseconds(ds["init_time"].values) for ds in forecasts.values()], "start")
+    leads = _shared([_lead_milliseconds(ds) for ds in forecasts.values()], "lead")
+    step = time_step(truth["time"].values)
+    if step is None:
+        raise ValueError(
+            "the truth holds a single time; a forecast is compared with the times that follow its start."
+        )
+    length = int(step.astype(np.int64))
+    # A lead between two steps of the truth has no truth
+    whole = np.abs(leads / length - np.rint(leads / length)) <= TOLERANCE
+    moments = milliseconds(truth["time"].values)
+    valid = _nearest(moments, inits[:, None] + leads[whole][None], length)
+    covered, followed = (valid >= 0).any(1), (valid >= 0).any(0)
+    if not covered.any():
+        times = truth["time"].values
+        example = next(iter(forecasts.values()))
+        raise ValueError(
+            f"the truth, from {text(times[0])} to {text(times[-1])}, and the forecasts, with {inits.size} start(s) from "
+            f"{text(example['init_time'].values.min())} and leads up to {leads.max() / 3.6e6:g} h, do not overlap; "
+            "give a truth that covers the time after a start."
+        )
+    inits, leads = inits[covered], leads[whole][followed]
+    return Match(
+        forecasts={name: _cut(ds, inits, leads) for name, ds in forecasts.items()},
+        layout=layout,
+        init_steps=_nearest(moments, inits, length, tolerance=0.0),
+        valid_steps=valid[covered][:, followed],
+        leads=np.rint(leads / length).astype(np.int64),
+        time_step=length // 1000,
+    )
+
+
+def run_of(ds: xr.Dataset) -> dict[str, Any]:
+    """The run a forecast keeps in its attribute; empty where it keeps none."""
+    try:
+        run = json.loads(ds.attrs.get("run", "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return run if isinstance(run, dict) else {}
+
+
+def _seed(ds: xr.Dataset) -> str:
+    seed = run_of(ds).get("training", {}).get("seed")
+    return "run" if seed is None else f"seed{seed}"
+
+
+def _lead_milliseconds(ds: xr.Dataset) -> NDArray[np.int64]:
+    return (ds["lead_time"].values / np.timedelta64(1, "ms")).round().astype(np.int64)
+
+
+def _shared(axes: list[NDArray[np.int64]], what: str) -> NDArray[np.int64]:
+    common = axes[0]
+    for axis in axes[1:]:
+        common = np.intersect1d(common, axis)
+    if not common.size:
+        raise ValueError(f"the forecasts share no {what}; compare forecasts made with the same {what}s.")
+    return np.unique(common)
+
+
+def _cut(ds: xr.Dataset, inits: NDArray[np.int64], leads: NDArray[np.int64]) -> xr.Dataset:
+    if "member" in ds.dims:
+        ds = ds.mean("member", keep_attrs=True)
+    rows = [int(np.flatnonzero(milliseconds(ds["init_time"].values) == init)[0]) for init in inits]
+    columns = [int(np.flatnonzero(_lead_milliseconds(ds) == lead)[0]) for lead in leads]
+    return ds.isel(init_time=rows, lead_time=columns)
+
+
+def _nearest(
+    moments: NDArray[np.int64], wanted: NDArray[np.int64], step: int, tolerance: float = TOLERANCE
+) -> NDArray[np.int64]:
+    right = np.searchsorted(moments, wanted).clip(1, moments.size - 1)
+    nearest = np.where(wanted - moments[right - 1] <= moments[right] - wanted, right - 1, right)
+    return np.where(np.abs(moments[nearest] - wanted) <= tolerance * step, nearest, -1)
+
+
+def _require_same_positions(name: str, grid: Grid, truth: Grid) -> None:
+    if grid.shape == truth.shape and all(
+        np.allclose(a, b, rtol=0, atol=1e-4)
+        for a, b in ((grid.latitude, truth.latitude), (grid.longitude, truth.longitude))
+    ):
+        return
+    sizes = [
+        f"{g.shape[0]} x {g.shape[1]} cells of {g.spacing[0]:.0f} x {g.spacing[1]:.0f} m"
+        for g in (grid, truth)
+    ]
+    raise ValueError(
+        f"the forecast {name} lies on another grid than the truth: {sizes[0]} against {sizes[1]}; compare on the same "
+        "cells, with the store the forecast was made from."
+    )

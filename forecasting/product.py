@@ -1,0 +1,277 @@
+"""The forecast file: what is in it, how it is written as the forecast runs, and how it is read."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecasting import clock
+from forecasting.forecaster import State
+from oceanop.grid import Grid
+from oceanop.layout import Layout
+
+BOOKKEEPING = "leads_written"
+IDENTITY = ("model", "checkpoint_sha256", "run", "input_store")  # equal in two files of the same forecast
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything about a forecast file but its numbers.
+
+    Attributes
+    ----------
+    layout, grid
+        Channels and cells of the states.
+    mask
+        Ocean mask as the file shows it, with its depth axis if the store has one.
+    wet
+        Ocean mask of each channel, bool ``[channel, y, x]``.
+    init_times
+        Starts, ``[init_time]``.
+    leads, time_step
+        Number of steps, and seconds of one.
+    attributes
+        Of the file.
+    """
+
+    layout: Layout
+    grid: Grid
+    mask: xr.DataArray
+    wet: Tensor
+    init_times: NDArray[Any]
+    leads: int
+    time_step: int
+    attributes: dict[str, Any]
+
+    def frame(self) -> xr.Dataset:
+        """Coordinates, mask, cell area and attributes: the file without its states."""
+        ds = self.grid.to_dataset()
+        ds["mask"] = self.mask.variable
+        steps = np.arange(1, self.leads + 1)
+        valid = np.stack([clock.shift(time, steps, self.time_step) for time in self.init_times])
+        ds = ds.assign_coords(
+            init_time=(
+                "init_time",
+                self.init_times,
+                {"standard_name": "forecast_reference_time", "long_name": "start of the forecast"},
+            ),
+            lead_time=(
+                "lead_time",
+                (steps * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]"),
+                {"standard_name": "forecast_period", "long_name": "time since the start of the forecast"},
+            ),
+            valid_time=(
+                ("init_time", "lead_time"),
+                valid,
+                {"standard_name": "time", "long_name": "time the forecast is for"},
+            ),
+        )
+        ds.attrs = dict(self.attributes)
+        return ds
+
+    def fields(self, state: State) -> xr.Dataset:
+        """One state as labelled planes, ``[lead_time=1, (depth,) y, x]``, NaN on land."""
+        return self.layout.unpack(state.values[:, None], self.grid, "lead_time", [state.lead], self.wet)
+
+    def blank(self, array: Any) -> xr.Dataset:
+        """The frame with states made by ``array(shape, chunks)``, one plane a chunk."""
+        ds = self.frame()
+        example = self.fields(State(1, self.wet.float()))
+        if "depth" in example.coords:
+            ds = ds.assign_coords(depth=example["depth"])
+        for name in self.layout.names():
+            _, *dims = (str(dim) for dim in example[name].dims)
+            sizes = (self.init_times.size, self.leads, *(example.sizes[dim] for dim in dims))
+            chunks = tuple(
+                size if dim in self.grid.dims else 1 for size, dim in zip(sizes[2:], dims, strict=True)
+            )
+            ds[name] = xr.Variable(
+                ("init_time", "lead_time", *dims), array(sizes, (1, 1, *chunks)), example[name].attrs
+            )
+            ds[name].encoding["chunks"] = (1, 1, *chunks)
+        return ds
+
+
+class MemoryForecast:
+    """A forecast file held in memory until it is whole."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.ds = plan.blank(lambda shape, chunks: np.full(shape, np.nan, dtype=np.float32))
+        for name in plan.layout.names():
+            self.ds[name].encoding.pop("chunks")
+
+    def pending(self) -> list[int]:
+        """Numbers of the starts still to be run."""
+        return list(range(self.plan.init_times.size))
+
+    def write(self, start: int, state: State) -> None:
+        """Put one state in its place."""
+        fields = self.plan.fields(state)
+        for name in self.plan.layout.names():
+            self.ds[name].values[start, state.lead - 1] = fields[name].values[0]
+
+    def finish(self) -> xr.Dataset:
+        """The whole forecast."""
+        return self.ds
+
+
+class NetcdfForecast(MemoryForecast):
+    """A forecast written as NetCDF at its end: the file is whole or not there."""
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        super().__init__(plan)
+        self.path = path
+
+    def finish(self) -> xr.Dataset:
+        """Write beside the file and rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        encoding = {name: {"zlib": True, "complevel": 1} for name in self.plan.layout.names()}
+        try:
+            self.ds.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return self.ds
+
+
+class ZarrForecast:
+    """A forecast written to Zarr v3 state by state; the same forecast goes on where it was stopped.
+
+    A start that was stopped half way is run again from its beginning: a rollout needs its own past.
+
+    Raises
+    ------
+    ValueError
+        If the path holds anything else.
+    """
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self.plan = plan
+        self.path = path
+        if path.exists():
+            _require_same(plan, path)
+        else:
+            self._create()
+        self.group: Any = zarr.open_group(path, mode="r+")
+        self.written = self.group[BOOKKEEPING]
+
+    def _create(self) -> None:
+        import dask.array
+
+        # One dask chunk, never computed: only its shape and type are used
+        ds = self.plan.blank(
+            lambda shape, chunks: dask.array.full(shape, np.nan, chunks=-1, dtype=np.float32)
+        )
+        ds[BOOKKEEPING] = xr.Variable(
+            ("init_time",),
+            np.zeros(self.plan.init_times.size, dtype=np.int32),
+            {"long_name": "leads already written", "units": "1"},
+            {"chunks": (1,)},
+        )
+        ds.attrs["complete"] = False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        ds.to_zarr(partial, mode="w", compute=False, zarr_format=3, consolidated=False)
+        # The frame appears whole, so that whatever lies at the path can be continued
+        os.replace(partial, self.path)
+
+    def pending(self) -> list[int]:
+        """Numbers of the starts still to be run."""
+        return np.flatnonzero(np.asarray(self.written[:]) < self.plan.leads).tolist()
+
+    def write(self, start: int, state: State) -> None:
+        """Write one state, then that it is written."""
+        fields = self.plan.fields(state)
+        for name in self.plan.layout.names():
+            self.group[name][start, state.lead - 1] = fields[name].values[0]
+        self.written[start] = state.lead
+
+    def finish(self) -> xr.Dataset:
+        """Declare the forecast complete and open it."""
+        self.group.attrs["complete"] = True
+        return open_forecast(self.path)
+
+
+def open_sink(plan: Plan, to: str | Path | None) -> MemoryForecast | ZarrForecast:
+    """Where a forecast goes: memory, ``.nc`` or ``.zarr``.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another one, or the path holds another forecast.
+    """
+    if to is None:
+        return MemoryForecast(plan)
+    path = Path(to)
+    if path.suffix == ".zarr":
+        return ZarrForecast(plan, path)
+    if path.suffix == ".nc":
+        return NetcdfForecast(plan, path)
+    raise ValueError(
+        f"{path}: a forecast is written as .zarr or .nc, not '{path.suffix}'; give one of these suffixes."
+    )
+
+
+def open_forecast(path: str | Path) -> xr.Dataset:
+    """Open a forecast file.
+
+    Raises
+    ------
+    ValueError
+        If there is none, it is not a forecast, or it was interrupted.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; write a forecast with 'oceanop forecast'.")
+    ds = _open_raw(path)
+    if "init_time" not in ds.dims or "lead_time" not in ds.dims:
+        raise ValueError(
+            f"{path} has the dimensions {', '.join(str(dim) for dim in ds.dims)}; a forecast has init_time and "
+            "lead_time. Give a file that 'oceanop forecast' wrote."
+        )
+    if ds.attrs.get("complete") in (False, 0):
+        raise ValueError(
+            f"{path} is not complete: its forecast was interrupted. Run the same 'oceanop forecast' again, which "
+            "goes on where it stopped."
+        )
+    return ds.drop_vars(BOOKKEEPING, errors="ignore")
+
+
+def _open_raw(path: Path) -> xr.Dataset:
+    try:
+        if path.is_dir():
+            return xr.open_zarr(path, chunks=None, consolidated=False)
+        return xr.open_dataset(path)
+    except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a forecast ({str(error).splitlines()[0] if str(error) else 'empty'}); give a "
+            "file that 'oceanop forecast' wrote."
+        ) from error
+
+
+def _require_same(plan: Plan, path: Path) -> None:
+    cure = "give another path, or delete it."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            there = xr.open_zarr(path, chunks=None, consolidated=False)
+        except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
+            raise ValueError(f"{path} exists and is no forecast; {cure}") from None
+    frame = plan.frame()
+    for name in IDENTITY:
+        if there.attrs.get(name) != frame.attrs.get(name):
+            raise ValueError(f"{path} holds another forecast (its attribute '{name}' differs); {cure}")
+    for name in ("init_time", "lead_time"):
+        if name not in there.coords or not there[name].equals(frame[name]):
+            raise ValueError(f"{path} holds a forecast of another {name}; {cure}")
+    if BOOKKEEPING not in there or any(name not in there for name in plan.layout.names()):
+        raise ValueError(f"{path} holds a forecast of other variables; {cure}")

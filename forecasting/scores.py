@@ -1,0 +1,135 @@
+"""From sums to a table of scores with intervals: by forecaster, variable, metric and lead."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from forecasting import bootstrap
+from oceanop.layout import Layout
+from oceanop.metrics import METRICS, Sums
+from oceanop.variables import vector_pairs
+
+REFERENCE = "persistence"
+RELATIVE = ("skill", "rmse_over_persistence")  # against the same resample of persistence
+COLUMNS = ("forecaster", "variable", "metric", "band", "lead_hours", "value", "low", "high", "count")
+DIMS = ("forecaster", "variable", "metric", "band", "lead_hours")
+
+
+def score_table(
+    sums: Mapping[str, Sums], layout: Layout, lead_hours: Sequence[float], *, seed: int, blocks: int
+) -> xr.Dataset:
+    """Scores of all forecasters.
+
+    Parameters
+    ----------
+    sums
+        By forecaster, ``[statistic, channel, lead, block]``; the same blocks for all, so that they can be compared
+        resample by resample.
+    layout
+        Which channel is which variable; depths of a variable and components of a current are pooled.
+    lead_hours
+        Hours of the leads, ``[lead]``.
+    seed, blocks
+        Of the bootstrap, and the number of blocks.
+
+    Returns
+    -------
+    xr.Dataset
+        ``value``, ``low``, ``high``, ``count``, each ``(forecaster, variable, metric, band, lead_hours)``;
+        ``lead_hours`` are labels, the last one ``all``, and ``hours`` the same as numbers.
+    """
+    groups = variable_groups(layout)
+    metrics = [*METRICS, *(RELATIVE if REFERENCE in sums else ())]
+    shape = (len(sums), len(groups), len(metrics), 1, len(lead_hours) + 1)
+    value, low, high = (np.full(shape, np.nan) for _ in range(3))
+    count = np.zeros(shape, dtype=np.int64)
+    drawn = bootstrap.draw(blocks, seed=seed)
+    for v, channels in enumerate(groups.values()):
+        reference = _pooled(sums[REFERENCE], channels) if REFERENCE in sums else None
+        for f, forecaster in enumerate(sums.values()):
+            pooled = _pooled(forecaster, channels)
+            whole = _metrics(pooled.sum(-1), reference and reference.sum(-1))
+            resampled = _metrics(_redrawn(pooled, drawn), reference and _redrawn(reference, drawn))
+            for m, metric in enumerate(metrics):
+                value[f, v, m, 0] = whole[metric].numpy()
+                ends = bootstrap.interval(resampled[metric], blocks)
+                low[f, v, m, 0], high[f, v, m, 0] = (end.numpy() for end in ends)
+                count[f, v, m, 0] = pooled.sum(-1).statistic("count").numpy()
+    labels = [*(f"{hours:g}" for hours in lead_hours), "all"]
+    return xr.Dataset(
+        {
+            "value": (
+                DIMS,
+                value,
+                {"long_name": "score; unit of the variable for rmse, bias and mae, else 1"},
+            ),
+            "low": (DIMS, low, {"long_name": "lower end of the interval"}),
+            "high": (DIMS, high, {"long_name": "upper end of the interval"}),
+            "count": (DIMS, count, {"long_name": "number of values scored"}),
+        },
+        coords={
+            "forecaster": list(sums),
+            "variable": list(groups),
+            "metric": metrics,
+            "band": ["all"],
+            "lead_hours": (
+                "lead_hours",
+                labels,
+                {"long_name": "hours since the start, or all leads together"},
+            ),
+            "hours": (
+                "lead_hours",
+                [*lead_hours, np.nan],
+                {"long_name": "hours since the start", "units": "hours"},
+            ),
+        },
+    )
+
+
+def variable_groups(layout: Layout) -> dict[str, list[int]]:
+    """Channels of each variable, then of each pair of components pooled, as ``uo+vo``."""
+    names = layout.names()
+    groups = {
+        name: [i for i, channel in enumerate(layout.state) if channel.variable == name] for name in names
+    }
+    pairs = {f"{east}+{north}": [*groups[east], *groups[north]] for east, north in vector_pairs(names)}
+    return {**groups, **pairs}
+
+
+def write_csv(scores: xr.Dataset, path: Path) -> None:
+    """Write one row a score, in the order of the table; scores that do not exist are left out."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for index in np.ndindex(*(scores.sizes[dim] for dim in DIMS)):
+            value, low, high = (float(scores[name].values[index]) for name in ("value", "low", "high"))
+            if np.isnan(value):
+                continue
+            labels = [str(scores[dim].values[i]) for dim, i in zip(DIMS, index, strict=True)]
+            ends = ["" if np.isnan(end) else f"{end:.7g}" for end in (low, high)]
+            writer.writerow([*labels, f"{value:.7g}", *ends, int(scores["count"].values[index])])
+    os.replace(partial, path)
+
+
+def _pooled(sums: Sums, channels: list[int]) -> Sums:
+    by_lead = sums.values[:, channels].sum(1)
+    return Sums(torch.cat([by_lead, by_lead.sum(1, keepdim=True)], dim=1))
+
+
+def _redrawn(sums: Sums, drawn: Tensor) -> Sums:
+    return Sums(sums.values @ drawn)
+
+
+def _metrics(sums: Sums, reference: Sums | None) -> dict[str, Tensor]:
+    scores = {name: metric(sums) for name, metric in METRICS.items()}
+    if reference is not None:
+        ratio = sums.mse() / reference.mse()
+        scores |= {"skill": 1 - ratio, "rmse_over_persistence": ratio.sqrt()}
+    return scores
