@@ -46,11 +46,13 @@ def describe(path: str | Path) -> dict[str, Any]:
     with open_dataset(path) as ds:
         is_forecast = "lead_time" in ds.dims
     if is_forecast:
-        found = _forecast(path, root)
+        found = _forecast(path)
     elif root is not None and "complete" in root.get("attributes", {}):
         found = _store(path, root)
     else:
-        found = _file(open_source(path))
+        source = open_source(path)
+        found = _file(source)
+        source.close()
     return {"path": str(path), **found}
 
 
@@ -98,8 +100,8 @@ def _store(path: str | Path, root: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _forecast(path: str | Path, root: dict[str, Any] | None) -> dict[str, Any]:
-    with xr.open_dataset(path, engine=None if root is None else "zarr", chunks=None) as ds:
+def _forecast(path: str | Path) -> dict[str, Any]:
+    with open_dataset(path, decode_times=True) as ds:
         starts, leads = np.atleast_1d(ds["init_time"].values), ds["lead_time"].values
         hours = [float(lead / np.timedelta64(1, "s")) / 3600 for lead in leads]
         return {

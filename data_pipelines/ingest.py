@@ -1,5 +1,6 @@
 """From any files to one training-ready store: one grid, one time axis, our names and units."""
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -113,13 +114,19 @@ def ingest(
     target = Path(to)
     if _is_done(target, files, options):
         return target
-    opened = {role: [open_source(path, product) for path in given] for role, given in paths.items()}
-    plan = _plan(opened, options)
-    attributes = _root_attributes(opened["source"][0], files, options)
-    attributes["splits"] = json.dumps(
-        default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
-    )
-    _build(target, plan, attributes, progress or (lambda what, done, total: None))
+    opened: dict[str, list[Source]] = {role: [] for role in paths}
+    with contextlib.ExitStack() as stack:
+        for role, given in paths.items():
+            for path in given:
+                source = open_source(path, product)
+                stack.callback(source.close)
+                opened[role].append(source)
+        plan = _plan(opened, options)
+        attributes = _root_attributes(opened["source"][0], files, options)
+        attributes["splits"] = json.dumps(
+            default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
+        )
+        _build(target, plan, attributes, progress or (lambda what, done, total: None))
     return target
 
 

@@ -1,5 +1,6 @@
 """Files that describe themselves by the CF conventions."""
 
+import warnings
 from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,16 @@ def open_cf(path: Path | str) -> Source:
     ValueError
         If the file is no NetCDF or Zarr data set, or a field lacks time, positions or a unit.
     """
-    ds, name = open_dataset(path), Path(str(path)).name
+    ds = open_dataset(path)
+    try:
+        return _source(ds, path)
+    except ValueError:
+        ds.close()
+        raise
+
+
+def _source(ds: xr.Dataset, path: Path | str) -> Source:
+    name = Path(str(path)).name
     known: dict[tuple[str, str], Positions] = {}
     fields: dict[str, SourceField] = {}
     for variable, source_name, along_grid in _recognised(ds, name):
@@ -55,11 +65,11 @@ def open_cf(path: Path | str) -> Source:
             f"{name}: none of its variables ({', '.join(names[:12]) or 'it has none'}) is known by standard_name or by "
             f"name; ocean and wind variables are {', '.join(VARIABLES)}. Set the attribute standard_name in the file."
         )
-    return Source(name, path, fields, dict(ds.attrs))
+    return Source(name, path, fields, dict(ds.attrs), ds.close)
 
 
-def open_dataset(path: Path | str) -> xr.Dataset:
-    """Open any file xarray opens: values decoded on reading, times left as numbers.
+def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
+    """Open any file xarray opens, lazily: values decoded on reading, times left as numbers unless asked for.
 
     Raises
     ------
@@ -76,7 +86,17 @@ def open_dataset(path: Path | str) -> xr.Dataset:
             # The NetCDF library fills the missing end of a cut NetCDF 3 file with zeros; scipy's reader refuses it.
             engine = "scipy" if file.read(4) in (b"CDF\x01", b"CDF\x02") else None
     try:
-        return xr.open_dataset(path, engine=engine, decode_times=False, chunks=None, cache=False)
+        with warnings.catch_warnings():
+            if is_zarr:  # a store without consolidated metadata is slower to open, and no reason to stop
+                warnings.simplefilter("ignore", RuntimeWarning)
+            return xr.open_dataset(
+                path,
+                engine=engine,
+                decode_times=decode_times,
+                decode_timedelta=decode_times,
+                chunks=None,
+                cache=False,
+            )
     except Exception as error:
         reason = "its format is not known" if "did not find a match" in str(error) else _first_line(error)
         # xarray's engines raise OSError, ValueError, KeyError, TypeError and their own for a file that is no data set.
@@ -423,12 +443,14 @@ def _flipped(ds: xr.Dataset, positions: Positions, y_dim: Hashable) -> bool:
 
 
 def _check_fill(array: xr.DataArray, where: str) -> None:
-    dtype, fill = np.dtype(array.encoding.get("dtype", np.float32)), array.encoding.get("_FillValue")
-    if fill is None or not np.issubdtype(dtype, np.integer):
+    dtype = np.dtype(array.encoding.get("dtype", np.float32))
+    fills = [float(array.encoding[key]) for key in ("_FillValue", "missing_value") if key in array.encoding]
+    if not fills or not np.issubdtype(dtype, np.integer):
         return
     limits: Any = np.iinfo(dtype)
-    if not limits.min <= float(fill) <= limits.max:
+    # A fill value that fits beside one that does not still marks the land.
+    if not any(limits.min <= fill <= limits.max for fill in fills):
         raise ValueError(
-            f"{where} is stored as {dtype} but marks land with {float(fill):g}, which {dtype} cannot hold, so land "
+            f"{where} is stored as {dtype} but marks land with {fills[0]:g}, which {dtype} cannot hold, so land "
             "looks like water; repack the file or set its _FillValue."
         )

@@ -68,12 +68,15 @@ class Source:
         By canonical name.
     attributes
         Global attributes of the file.
+    close
+        Lets go of the file; nothing can be fetched afterwards.
     """
 
     name: str
     path: Path | str
     fields: dict[str, SourceField]
     attributes: dict[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
 
 
 def rotate(

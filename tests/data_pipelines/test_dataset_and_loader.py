@@ -1,0 +1,186 @@
+"""What a model is fed: the right steps, zero on land, every window once, and the same order after a stop."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import data_pipelines.dataset
+from data_pipelines import Batch, WindowDataset, WindowLoader, ingest, open_store
+from oceanop.layout import Channel, Layout
+
+Writer = Callable[..., Path]
+SEA_LEVEL = "sea_surface_height_above_geoid"
+
+
+@pytest.fixture
+def broken_store(tmp_path: Path, write_file: Writer) -> Path:
+    """Sea level that counts the hours, with hours 10 to 12 missing and splits that meet at hour 20."""
+    hours = [hour for hour in range(30) if hour not in (10, 11, 12)]
+    values = np.array(hours, dtype=np.float32)[:, None, None] / 10 + np.zeros((5, 6), np.float32)
+    values[:, 0, 0] = np.nan
+    source = write_file("level.nc", {"zeta": (SEA_LEVEL, "m", values)}, hours=hours)
+    splits = {
+        "train": ("2020-01-01T00", "2020-01-01T19"),
+        "validation": ("2020-01-01T20", "2020-01-02T00"),
+        "test": ("2020-01-02T01", "2020-01-02T05"),
+    }
+    return ingest(source, to=tmp_path / "broken.zarr", splits=splits)
+
+
+def test_windows_hold_consecutive_hours_of_their_split(broken_store: Path) -> None:
+    """The field is the hour itself, so a gap or a foreign split would show as a jump or a value."""
+    dataset = WindowDataset(broken_store, history=3, horizon=2, split="train")
+    for index in range(len(dataset)):
+        window = dataset[index]
+        series = torch.cat([window.history, window.target], 1)[0, :, 2, 2]
+        np.testing.assert_allclose(np.diff(series), 0.1, atol=1e-6)
+        assert series.max() <= 1.9 + 1e-6
+        hour = (window.start - np.datetime64("2020-01-01", "ns")) / np.timedelta64(1, "h")
+        assert series[2] == pytest.approx(hour / 10)
+    assert len(dataset) == (10 - 4) + (7 - 4)
+
+
+def test_splits_taken_together_are_one_piece(broken_store: Path) -> None:
+    apart = [len(WindowDataset(broken_store, 3, 2, split=name)) for name in ("train", "validation")]
+    together = len(WindowDataset(broken_store, 3, 2, split=("train", "validation")))
+    assert together == sum(apart) + 4  # the windows across hour 20
+    assert len(WindowDataset(broken_store, 3, 2, split=None)) == (10 - 4) + (17 - 4)
+
+
+def test_a_store_too_short_for_a_window_is_refused(broken_store: Path) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"a window needs 12 steps .* split train has at most 10 of 17 steps in one piece; ingest a longer",
+    ):
+        WindowDataset(broken_store, history=6, horizon=6)
+
+
+def test_land_is_zero_and_nothing_is_missing(coarse_store: Path) -> None:
+    dataset = WindowDataset(coarse_store, history=2, horizon=3)
+    window = dataset[4]
+    land = torch.from_numpy(~dataset.grid.mask)
+    for part in (window.history, window.target):
+        assert part.dtype == torch.float32
+        assert torch.isfinite(part).all()
+        assert (part[..., land] == 0).all()
+    assert torch.isfinite(window.forcing).all()
+    assert window.history.shape == (2, 2, 50, 75)
+    assert window.forcing.shape == (2, 5, 50, 75)
+    assert window.target.shape == (2, 3, 50, 75)
+
+
+def test_windows_are_the_stores_own_fields(coarse_store: Path) -> None:
+    ds = open_store(coarse_store)
+    dataset = WindowDataset(ds, history=3, horizon=2, split=None)
+    window = dataset[7]
+    wet = dataset.grid.mask
+    assert window.start == ds["time"].values[9]
+    np.testing.assert_array_equal(window.history[1][:, wet], ds["vo"].to_numpy()[7:10][:, wet])
+    np.testing.assert_array_equal(window.forcing[0], ds["u10"].to_numpy()[7:12])
+    np.testing.assert_array_equal(window.target[0][:, wet], ds["uo"].to_numpy()[10:12][:, wet])
+
+
+def test_a_store_read_window_by_window_gives_the_same(
+    coarse_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = WindowDataset(coarse_store, 4, 4)
+    monkeypatch.setattr(data_pipelines.dataset, "MEMORY_LIMIT", 0)
+    read = WindowDataset(coarse_store, 4, 4)
+    for index in (0, 5, len(held) - 1):
+        for name in ("history", "forcing", "target"):
+            torch.testing.assert_close(getattr(held[index], name), getattr(read[index], name), rtol=0, atol=0)
+        assert held[index].start == read[index].start
+
+
+def test_the_layout_chooses_and_orders_the_channels(coarse_store: Path) -> None:
+    layout = Layout(state=(Channel("vo"), Channel("uo")), forcing=(Channel("v10"),))
+    chosen, plain = WindowDataset(coarse_store, 2, 2, layout=layout)[0], WindowDataset(coarse_store, 2, 2)[0]
+    torch.testing.assert_close(chosen.history, plain.history.flip(0))
+    torch.testing.assert_close(chosen.forcing, plain.forcing[1:])
+
+
+@pytest.fixture(scope="module")
+def dataset(coarse_store: Path) -> WindowDataset:
+    return WindowDataset(coarse_store, history=3, horizon=2, split="train")  # 47 hours, 43 windows
+
+
+def starts(batches: list[Batch]) -> list[np.datetime64]:
+    return [start for batch in batches for start in batch.start]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_every_window_once_per_epoch_over_the_ranks(dataset: WindowDataset, world_size: int) -> None:
+    loaders = [WindowLoader(dataset, 4, 7, rank, world_size, drop_last=False) for rank in range(world_size)]
+    seen = [starts(list(loader)) for loader in loaders]
+    share = len(dataset) // world_size
+    assert [len(part) for part in seen] == [share] * world_size
+    everything = [start for part in seen for start in part]
+    assert len(set(everything)) == len(everything) == share * world_size
+    assert len({len(loader) for loader in loaders}) == 1
+
+
+def test_epochs_differ_and_a_seed_repeats(dataset: WindowDataset) -> None:
+    one, other, third = (WindowLoader(dataset, 4, seed) for seed in (0, 0, 1))
+    first, second = starts(list(one)), starts(list(one))
+    assert first != second
+    assert starts(list(other)) == first
+    assert starts(list(third)) != first
+
+
+def test_what_an_epoch_leaves_out_the_next_ones_bring(dataset: WindowDataset) -> None:
+    loader = WindowLoader(dataset, 8, 0)  # 43 windows: 3 are left out each time
+    seen = {start for _ in range(8) for start in starts(list(loader))}
+    assert len(seen) == len(dataset)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 7, 10, 13])
+def test_a_stopped_loader_goes_on_exactly_where_it_was(dataset: WindowDataset, stop: int) -> None:
+    """Also over the end of an epoch (10 batches)."""
+
+    def endless(loader: WindowLoader) -> Iterator[Batch]:
+        while True:
+            yield from loader
+
+    undisturbed = WindowLoader(dataset, 4, 3, rank=0, world_size=1)
+    expected = [batch.start.tolist() for batch in islice(endless(undisturbed), 25)]
+    stopped = WindowLoader(dataset, 4, 3)
+    before = [batch.start.tolist() for batch in islice(endless(stopped), stop)]
+    resumed = WindowLoader(dataset, 4, 3)
+    resumed.load_state_dict(stopped.state_dict())
+    after = [batch.start.tolist() for batch in islice(endless(resumed), 25 - stop)]
+    assert before + after == expected
+
+
+def test_a_state_of_other_settings_is_refused(dataset: WindowDataset) -> None:
+    state = WindowLoader(dataset, 4, 3).state_dict()
+    with pytest.raises(ValueError, match="saved loader has batch size 4, this one 2"):
+        WindowLoader(dataset, 2, 3).load_state_dict(state)
+
+
+def test_batches_are_stacked_windows(dataset: WindowDataset) -> None:
+    loader = WindowLoader(dataset, 4, 0)
+    batch, chosen = next(iter(loader)), loader.order(0)[:4]
+    assert batch.history.shape == (4, 2, 3, 50, 75)
+    for row, index in enumerate(chosen):
+        torch.testing.assert_close(batch.target[row], dataset[int(index)].target)
+        assert batch.start[row] == dataset[int(index)].start
+
+
+def test_more_than_there_is_cannot_be_batched(dataset: WindowDataset) -> None:
+    with pytest.raises(
+        ValueError, match="hold 43 windows, 21 for each of 2 ranks, and a batch needs 30; choose a smaller"
+    ):
+        WindowLoader(dataset, 30, 0, rank=0, world_size=2)
+    assert len(WindowLoader(dataset, 30, 0, rank=0, world_size=2, drop_last=False)) == 1
+    with pytest.raises(ValueError, match="rank 2 is not one of 2 ranks"):
+        WindowLoader(dataset, 4, 0, rank=2, world_size=2)
+
+
+def test_without_shuffling_time_runs_forward(dataset: WindowDataset) -> None:
+    seen = starts(list(WindowLoader(dataset, 4, 0, shuffle=False, drop_last=False)))
+    assert seen == sorted(seen)
+    assert len(seen) == len(dataset)
