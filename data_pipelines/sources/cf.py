@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions, on_sphere
+from data_pipelines.sources.classic import missing_bytes
 from data_pipelines.sources.source import Source, SourceField, Values
 from data_pipelines.times import Times, decode
 from data_pipelines.units import conversion, length_conversion, normalised
@@ -80,26 +81,25 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     if "://" not in written and not Path(written).exists():
         raise FileNotFoundError(f"{written} is not a file; give a NetCDF file, a Zarr store or a URL.")
     is_zarr = written.rstrip("/").endswith(".zarr") or Path(written).is_dir()
-    engine = "zarr" if is_zarr else None
-    if engine is None and Path(written).is_file():
-        with open(written, "rb") as file:
-            # The NetCDF library fills the missing end of a cut NetCDF 3 file with zeros; scipy's reader refuses it.
-            engine = "scipy" if file.read(4) in (b"CDF\x01", b"CDF\x02") else None
+    if Path(written).is_file() and (lost := missing_bytes(Path(written))):
+        raise ValueError(
+            f"{Path(written).name} ends {lost} bytes before its header says; it was cut off on its way, fetch it anew."
+        )
     try:
         with warnings.catch_warnings():
             if is_zarr:  # a store without consolidated metadata is slower to open, and no reason to stop
                 warnings.simplefilter("ignore", RuntimeWarning)
             return xr.open_dataset(
                 path,
-                engine=engine,
+                engine="zarr" if is_zarr else None,
                 decode_times=decode_times,
                 decode_timedelta=decode_times,
                 chunks=None,
                 cache=False,
             )
-    except Exception as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
         reason = "its format is not known" if "did not find a match" in str(error) else _first_line(error)
-        # xarray's engines raise OSError, ValueError, KeyError, TypeError and their own for a file that is no data set.
+        # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
         raise ValueError(
             f"{Path(written).name} is not a data set that xarray can open ({reason}); give a NetCDF file "
             "or a Zarr store, and fetch it anew if its copy was cut off."

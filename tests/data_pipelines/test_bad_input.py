@@ -44,26 +44,36 @@ def test_a_file_cut_off(write_file: Writer, tmp_path: Path, level: np.ndarray) -
     refused(ValueError, r"^cut\.nc.* anew", path, tmp_path)
 
 
-def test_a_classic_file_cut_off_does_not_read_as_zeros(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("unlimited", [False, True])
+@pytest.mark.parametrize("companion", [False, True])
+def test_a_classic_file_cut_off_does_not_read_as_zeros(
+    tmp_path: Path, version: str, unlimited: bool, companion: bool
+) -> None:
     path = tmp_path / "classic.nc"
-    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
-        for name, size in (("time", 4), ("lat", 20), ("lon", 30)):
+    with netCDF4.Dataset(path, "w", format=version) as file:
+        for name, size in (("time", None if unlimited else 4), ("lat", 5), ("lon", 7)):
             file.createDimension(name, size)
+        hours = {"units": "hours since 2020-01-01", "standard_name": "time"}
         for name, values, attrs in (
-            ("time", np.arange(4.0), {"units": "hours since 2020-01-01", "standard_name": "time"}),
-            ("lat", np.linspace(50, 60, 20), {"units": "degrees_north", "standard_name": "latitude"}),
-            ("lon", np.linspace(0, 9, 30), {"units": "degrees_east", "standard_name": "longitude"}),
+            ("lat", np.linspace(50, 60, 5), {"units": "degrees_north", "standard_name": "latitude"}),
+            ("lon", np.linspace(0, 9, 7), {"units": "degrees_east", "standard_name": "longitude"}),
+            ("time", np.arange(4.0), hours),
         ):
             variable = file.createVariable(name, "f8", (name,))
             variable.setncatts(attrs)
             variable[:] = values
-        variable = file.createVariable("zos", "f4", ("time", "lat", "lon"))
-        variable.setncatts({"standard_name": LEVEL, "units": "m"})
-        variable[:] = 1.0
-    whole = open_store(ingest(path, to=tmp_path / "whole.zarr"))
-    assert (whole["zos"] == 1).all()
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
-    refused(ValueError, r"^classic\.nc.* anew", path, tmp_path)
+        if companion:  # three bytes a record, padded to four
+            file.createVariable("flag", "i1", ("time",))[:] = np.arange(4, dtype=np.int8)
+        variable = file.createVariable("zos", "i2", ("time", "lat", "lon"))
+        variable.setncatts({"standard_name": LEVEL, "units": "m", "scale_factor": 0.1})
+        variable[:] = np.full((4, 5, 7), 1.0)
+    whole = path.read_bytes()
+    store = open_store(ingest(path, to=tmp_path / "whole.zarr"))
+    np.testing.assert_allclose(store["zos"], 1, rtol=1e-6)
+    for cut in (4, 100, len(whole) - 60):
+        path.write_bytes(whole[:-cut])
+        refused(ValueError, r"^classic\.nc.* anew", path, tmp_path)
 
 
 def test_nothing_known(write_file: Writer, tmp_path: Path, level: np.ndarray) -> None:

@@ -74,7 +74,7 @@ def test_of_a_forecast(coarse_store: Path, tmp_path: Path, suffix: str) -> None:
         init_time=ds["time"].values[:1], lead_time=leads.astype("timedelta64[ns]")
     )
     forecast["uo"] = (("init_time", "lead_time", "y", "x"), values, {"units": "m s-1"})
-    forecast.attrs["model"] = "persistence"
+    forecast.attrs = {"model": "persistence"}
     path = tmp_path / f"forecast{suffix}"
     if suffix == ".nc":
         forecast.to_netcdf(path)

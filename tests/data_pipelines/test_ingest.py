@@ -121,8 +121,9 @@ def test_the_mask_is_where_everything_is_valid_at_every_step(write_file: Writer,
     one, two = np.random.default_rng(0).normal(0, 0.2, (2, 6, 5, 6)).astype(np.float32)
     one[:, 0, 0] = np.nan
     two[3, 2, 2] = np.nan  # dry once
-    ds = open_store(ingest(write_file("f.nc", {"a": (LEVEL, "m", one), "b": ("barotropic_eastward_sea_water_velocity",
-                                                                            "m/s", two)}), to=tmp_path / "s.zarr"))  # fmt: skip
+    flow = "barotropic_eastward_sea_water_velocity"
+    file = write_file("f.nc", {"a": (LEVEL, "m", one), "b": (flow, "m/s", two)})
+    ds = open_store(ingest(file, to=tmp_path / "s.zarr"))
     expected = np.ones((5, 6), bool)
     expected[0, 0] = expected[2, 2] = False
     np.testing.assert_array_equal(ds["mask"] == 1, expected)
@@ -234,11 +235,11 @@ def test_forcing_between_its_steps_is_a_straight_line(
     longitude = np.linspace(9, 13, 9)
     wind = 0.5 * hours[:, None, None] + 2 * (longitude - 9)[None, None, :] + np.zeros((1, 7, 1))
     ocean = write_file("ocean.nc", {"zos": (LEVEL, "m", level)})
-    air = write_file("air.nc", {"u": ("eastward_wind", "m/s", wind), "v": ("northward_wind", "m/s", -wind)}, hours=hours,
-                     latitude=np.linspace(54, 57, 7), longitude=longitude)  # fmt: skip
+    air = write_file("air.nc", {"u": ("eastward_wind", "m/s", wind), "v": ("northward_wind", "m/s", -wind)},
+                     hours=hours, latitude=np.linspace(54, 57, 7), longitude=longitude)  # fmt: skip
     ds = open_store(ingest(ocean, to=tmp_path / "s.zarr", forcing=air))
     expected = 0.5 * np.arange(12)[:, None, None] + 2 * (ds["longitude"].to_numpy() - 9) + np.zeros((1, 6, 1))
-    # parallels bend in the plane at the target: (0.5 deg)^2 / 8 * sin(lat) cos(lat) / dx of a cell, times 2 m/s a degree
+    # parallels bend in the plane that touches at the target, by (0.5 deg)^2 / 8 R * sin(lat): 4e-4 of 2 m/s per degree
     np.testing.assert_allclose(ds["u10"], expected, rtol=0, atol=2e-3)
     np.testing.assert_allclose(ds["v10"], -ds["u10"], rtol=0, atol=1e-6)
     assert ds["u10"].attrs["share_filled_nearest"] == 0

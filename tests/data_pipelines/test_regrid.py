@@ -117,7 +117,7 @@ def test_time_weights_reproduce_a_straight_line() -> None:
 def test_nothing_is_extrapolated_in_time() -> None:
     with pytest.raises(
         ValueError,
-        match="wind covers 2020-01-01T00:00:00 to 2020-01-01T05:00:00, ocean needs .* to 2020-01-01T06",
+        match=r"wind covers 2020-01-01T00:00:00 to 2020-01-01T05:00:00, ocean needs .* to 2020-01-01T06",
     ):
         bracket(hours(*range(6)), hours(*range(7)), "wind", "ocean")
 

@@ -9,7 +9,8 @@ from oceanop.variables import VARIABLES
 @pytest.mark.parametrize(
     ("name", "value", "unit", "expected"),
     [
-        *(("uo", 2.5, unit, 2.5) for unit in ("m s-1", "m/s", "M/S", "meter second-1", "m s**-1", "m.s-1", "metres/second")),
+        *(("uo", 2.5, unit, 2.5) for unit in ("m s-1", "m/s", "M/S", "meter second-1", "m s**-1", "m.s-1")),
+        ("uo", 2.5, "metres/second", 2.5),
         ("uo", 250, "cm/s", 2.5),
         ("uo", 250, "cm s-1", 2.5),
         ("u10", 10, "knots", 5.144444),

@@ -114,7 +114,7 @@ def test_default_splits_share_all_steps_without_overlap(steps: int) -> None:
 
 
 def test_splits_overlap_is_refused() -> None:
-    with pytest.raises(ValueError, match="split 'test' .* overlaps split 'train'"):
+    with pytest.raises(ValueError, match=r"split 'test' .* overlaps split 'train'"):
         checked_splits(
             {"train": ("2020-01-01", "2020-01-02"), "test": ("2020-01-02T23", "2020-01-03")},
             hours(*range(96)),
@@ -123,7 +123,7 @@ def test_splits_overlap_is_refused() -> None:
 
 def test_a_split_outside_the_series_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="split 'train' from 2021 to 2022 holds no step .* 2020-01-01T00:00:00"
+        ValueError, match=r"split 'train' from 2021 to 2022 holds no step .* 2020-01-01T00:00:00"
     ):
         checked_splits({"train": ("2021", "2022")}, hours(*range(5)))
     with pytest.raises(ValueError, match="need one called 'train'"):
