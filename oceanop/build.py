@@ -19,6 +19,7 @@ def build_step(
     wet: Tensor,
     state: Scaling | None = None,
     forcing: Scaling | None = None,
+    growth: Tensor | None = None,
 ) -> WindowStep:
     """The window step of a run; weights are drawn from torch's generator.
 
@@ -28,8 +29,9 @@ def build_step(
         Static fields ``[static, y, x]``, the mask first.
     wet
         Ocean mask of each state channel ``[state, y, x]``.
-    state, forcing
-        Scaling of the channels; None where a checkpoint's weights will bring it.
+    state, forcing, growth
+        Scaling of the channels, and growth of the changes ``[state, horizon]``; None where a checkpoint's weights
+        will bring them.
     """
     winds = wind_pairs(layout.forcing) if run.model.quadratic_wind else []
     operator = build_operator(
@@ -44,6 +46,7 @@ def build_step(
         forcing=forcing or _unscaled(len(layout.forcing)),
         static=static,
         wet=wet,
+        growth=torch.ones(len(layout.state), run.model.horizon) if growth is None else growth,
         winds=winds,
     )
 
@@ -52,7 +55,7 @@ def build_operator(
     run: Run, *, state_channels: int, forcing_channels: int, static_channels: int
 ) -> nn.Module:
     """The operator that ``[model]`` names, for the given channels."""
-    options = run.model.model_dump(exclude={"name", "quadratic_wind"})
+    options = run.model.model_dump(exclude={"name", "position", "quadratic_wind"})
     kind = FNO if isinstance(run.model, FNOConfig) else FNOtD
     return kind(
         state_channels=state_channels,

@@ -35,6 +35,9 @@ class _Operator(_Table):
     width: int = Field(description="hidden channels", ge=1)
     layers: int = Field(4, ge=1, description="spectral layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels silenced in training")
+    position: bool = Field(
+        True, description="give the position within the domain, which ties the weights to it"
+    )
     quadratic_wind: bool = Field(True, description="give wind vectors also as |W| W, the form of wind stress")
 
 
@@ -73,6 +76,12 @@ class TrainingConfig(_Table):
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which forecast")
     noise: float = Field(0.15, ge=0, description="noise on the history, in standard deviations")
+    lead_weighting: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="0: leads weigh by their errors; 1: each by the growth of changes, all alike",
+    )
     windows: int = Field(2, ge=1, description="windows unrolled in the last part of training")
     unroll_from: float = Field(
         0.5, ge=0, le=1, description="share of the steps after which windows are unrolled"

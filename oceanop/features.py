@@ -11,16 +11,18 @@ COAST_SCALES = (5e3, 20e3)  # m; a few cells of a coastal model, and the width o
 DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE)
 
 
-def static_fields(grid: Grid, depth: Plane | None = None) -> Tensor:
+def static_fields(grid: Grid, depth: Plane | None = None, *, position: bool = True) -> Tensor:
     """Static input fields, float32 ``[static, y, x]``, the mask first; all lie within about -1 to 1.
 
-    The mask, nearness to land on two scales, sine and cosine of the position within the domain along both axes,
-    and, where the sea floor is known, the square root of its depth (the speed of long waves).
+    The mask, nearness to land on two scales, where asked for sine and cosine of the position within the domain along
+    both axes, and, where the sea floor is known, the square root of its depth (the speed of long waves).
 
     Parameters
     ----------
     depth
         Sea floor depth, m, ``[y, x]``; NaN on land.
+    position
+        False leaves the position out: what is learned is then free of the place it was learned at.
     """
     rows, columns = grid.shape
     eta, xi = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
@@ -32,8 +34,9 @@ def static_fields(grid: Grid, depth: Plane | None = None) -> Tensor:
     fields = [
         grid.mask.astype(float),
         *(np.exp(-distance / scale) for scale in COAST_SCALES),
-        *(wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)),
     ]
+    if position:
+        fields += [wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)]
     if depth is not None:
         fields.append(np.sqrt(np.clip(np.nan_to_num(depth), 0, None) / DEPTH_SCALE))
     return torch.from_numpy(np.stack(fields).astype(np.float32))

@@ -25,6 +25,10 @@ class WindowStep(nn.Module):
         Ocean mask of each state channel, bool ``[state, y, x]``.
     winds
         Pairs of forcing channels (eastward, northward) that enter also as ``|W| W``, the form of wind stress.
+    growth
+        How far states part within the steps of a window, root mean square in standard deviations,
+        ``[state, horizon]``: the operator's change is measured in it, so that the first hour, where little
+        happens, is not drowned by the last.
     """
 
     mean: Tensor
@@ -33,6 +37,7 @@ class WindowStep(nn.Module):
     forcing_std: Tensor
     static: Tensor
     wet: Tensor
+    growth: Tensor
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class WindowStep(nn.Module):
         forcing: Scaling,
         static: Tensor,
         wet: Tensor,
+        growth: Tensor,
         winds: Sequence[tuple[int, int]] = (),
     ) -> None:
         super().__init__()
@@ -56,8 +62,9 @@ class WindowStep(nn.Module):
             self.register_buffer(name, value.reshape(-1, 1, 1, 1))
         self.register_buffer("static", static)
         self.register_buffer("wet", wet)
+        self.register_buffer("growth", growth[:, :, None, None])
 
-    def forward(self, history: Tensor, forcing: Tensor) -> Tensor:
+    def forward(self, history: Tensor, forcing: Tensor, noise: Tensor | None = None) -> Tensor:
         """Future states of one window.
 
         Parameters
@@ -66,6 +73,10 @@ class WindowStep(nn.Module):
             Physical units, ``[batch, state, history, y, x]``; what stands on land is ignored.
         forcing
             Physical units, ``[batch, forcing, history + horizon, y, x]``.
+        noise
+            Added to what the operator sees of the history, in standard deviations, shape of ``history``. The state
+            that the change is added to stays clean: the operator shall learn not to trust details, not to remove
+            noise that a forecast never has.
 
         Returns
         -------
@@ -74,8 +85,10 @@ class WindowStep(nn.Module):
         """
         wet = self.wet[:, None]
         scaled = torch.where(wet, (history - self.mean) / self.std, 0.0)
-        future = self.operator(scaled, self._features(forcing), self.static)
-        return torch.where(wet, future * self.std + self.mean, 0.0)
+        seen = scaled if noise is None else torch.where(wet, scaled + noise, 0.0)
+        future = self.operator(seen, self._features(forcing), self.static)
+        change = self.growth * (future - seen[:, :, -1:])
+        return torch.where(wet, (scaled[:, :, -1:] + change) * self.std + self.mean, 0.0)
 
     def _features(self, forcing: Tensor) -> Tensor:
         features = [(forcing - self.forcing_mean) / self.forcing_std]

@@ -22,12 +22,13 @@ from oceanop.normalise import Scaling
 from oceanop.rollout import rollout
 from oceanop.step import WindowStep
 from training.averaging import MovingAverage
-from training.losses import area_weight, window_loss
+from training.growth import change_growth
+from training.losses import area_weight, error_scale, window_loss
 from training.runlog import RunLog
 from training.schedule import Phase, learning_rate, phases
 from training.validation import validate
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[str, int, int], None]
 
 
 def train(
@@ -44,7 +45,7 @@ def train(
     resume
         Continue a run that was stopped; the result is the one of a run never stopped, bit for bit.
     progress
-        Called after each step with (steps done, steps in all, a few words).
+        Called after each step with a few words, steps done, and steps in all.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def train(
     trainer = _Trainer(run, Path(store), to, previous)
     to.mkdir(parents=True, exist_ok=True)
     (to / "run.toml").write_text(run_to_toml(run), encoding="utf-8")
-    trainer.fit(progress or (lambda done, total, words: None))
+    trainer.fit(progress or (lambda words, done, total: None))
     return to / "checkpoints" / "best"
 
 
@@ -85,8 +86,8 @@ class _Trainer:
         self.validation = self._validation(ds)
         self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area))
         torch.manual_seed(training.seed)
-        self.step = self._build(ds)
-        self.averaged = self._build(ds)  # its own weights are never used: it takes the averages
+        self.step = self._build(ds, first)
+        self.averaged = self._build(ds, first)  # its own weights are never used: it takes the averages
         self.average = MovingAverage(self.step, training.ema_decay)
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=0.0, weight_decay=training.weight_decay)
         self.done, self.seconds, self.best = 0, 0.0, math.inf
@@ -106,16 +107,19 @@ class _Trainer:
         leads = self.run.training.validation_leads or 2 * self.run.model.horizon
         return self._dataset(ds, "validation", leads)
 
-    def _build(self, ds: xr.Dataset) -> WindowStep:
+    def _build(self, ds: xr.Dataset, windows: WindowDataset) -> WindowStep:
         statistics = read_statistics(self.store)
         depth = ds["deptho"].to_numpy() if "deptho" in ds else None
+        state = Scaling.from_statistics(statistics, self.layout.state)
+        horizon = self.run.model.horizon
         return build_step(
             self.run,
             self.layout,
-            static=static_fields(self.grid, depth),
+            static=static_fields(self.grid, depth, position=self.run.model.position),
             wet=self.layout.wet(ds),
-            state=Scaling.from_statistics(statistics, self.layout.state),
+            state=state,
             forcing=Scaling.from_statistics(statistics, self.layout.forcing),
+            growth=change_growth(windows, horizon=horizon, std=state.std, weight=self.weight),
         )
 
     def fit(self, progress: Progress) -> None:
@@ -133,7 +137,7 @@ class _Trainer:
                         row = self._optimise(phase, batch, loader.state_dict()["epoch"])
                         log.write(**row)
                         words = self._after_step(log, loader) or words
-                        progress(self.done, total, f"loss {row['loss']:.4f}{words}")
+                        progress(f"loss {row['loss']:.4f}{words}", self.done, total)
                         if self.done >= phase.last:
                             break
         finally:
@@ -158,12 +162,18 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.step.train()
-        history = batch.history + training.noise * self.step.std * torch.randn_like(batch.history)
         leads = batch.target.shape[2]
-        windows = rollout(self.step, history, batch.forcing, horizon=self.run.model.horizon, leads=leads)
-        loss = window_loss(
-            torch.cat(list(windows), dim=2), batch.target, std=self.step.std, weight=self.weight
+        # Noise belongs to the first window: the later ones have the operator's own errors.
+        noises = iter([training.noise * torch.randn_like(batch.history)])
+        windows = rollout(
+            lambda history, forcing: self.step(history, forcing, next(noises, None)),
+            batch.history,
+            batch.forcing,
+            horizon=self.run.model.horizon,
+            leads=leads,
         )
+        scale = error_scale(self.step, leads, training.lead_weighting)
+        loss = window_loss(torch.cat(list(windows), dim=2), batch.target, scale=scale, weight=self.weight)
         self._finite("loss", loss.item())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

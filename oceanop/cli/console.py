@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Report = Callable[[int, int, str], None]
+Report = Callable[[str, int, int], None]  # what is done or how it goes, steps done, steps in all
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -28,11 +28,11 @@ PLAIN_INTERVAL = 10.0  # s between lines where there is no terminal
 def progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
     """Progress of one long piece of work: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
     if quiet:
-        yield lambda done, total, words="": None
+        yield lambda words, done, total: None
     elif err.is_terminal:
         with _bar() as bar:
             task = bar.add_task(title, total=None, words="")
-            yield lambda done, total, words="": bar.update(task, completed=done, total=total, words=words)
+            yield lambda words, done, total: bar.update(task, completed=done, total=total, words=words)
     else:
         yield _PlainLines(title)
 
@@ -43,7 +43,7 @@ class _PlainLines:
     def __init__(self, title: str) -> None:
         self.title, self.begin, self.last = title, time.monotonic(), 0.0
 
-    def __call__(self, done: int, total: int, words: str = "") -> None:
+    def __call__(self, words: str, done: int, total: int) -> None:
         now = time.monotonic()
         if done < total and now - self.last < PLAIN_INTERVAL:
             return

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from rich.table import Table
 
 from data_pipelines import ingest, sample_paths
 from forecasting import evaluate, forecast

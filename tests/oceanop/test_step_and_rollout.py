@@ -18,6 +18,13 @@ class _Remember(nn.Module):
         return history[:, :, -1:].expand(-1, -1, 2, -1, -1)
 
 
+class _OneHigher(nn.Module):
+    """One standard deviation above the last state seen, at both leads."""
+
+    def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
+        return history[:, :, -1:].expand(-1, -1, 2, -1, -1) + 1
+
+
 def make_step(operator: nn.Module, winds: list[tuple[int, int]] | None = None) -> WindowStep:
     wet = torch.tensor([[True, False], [True, True]])
     return WindowStep(
@@ -26,6 +33,7 @@ def make_step(operator: nn.Module, winds: list[tuple[int, int]] | None = None) -
         forcing=Scaling(torch.tensor([1.0, -1.0]), torch.tensor([3.0, 4.0])),
         static=wet[None].float(),
         wet=wet[None],
+        growth=torch.tensor([[0.25, 0.5]]),
         winds=winds or [],
     )
 
@@ -46,6 +54,24 @@ def test_the_operator_sees_scaled_numbers_and_no_land() -> None:
     history, forcing = operator.seen
     assert history[0, 0, 0].tolist() == [[2.0, 0.0], [2.0, 2.0]]
     torch.testing.assert_close(forcing[0, :, 0, 0, 0], torch.tensor([2.0, 2.0]))
+
+
+def test_changes_are_measured_in_the_growth_of_their_lead() -> None:
+    history = torch.zeros(1, 1, 3, 2, 2)
+    future = make_step(_OneHigher())(history, torch.zeros(1, 2, 5, 2, 2))
+    # standard deviation 2, growth 0.25 and 0.5
+    assert future[0, 0, :, 0, 0].tolist() == [0.5, 1.0]
+
+
+def test_noise_is_seen_and_never_forecast() -> None:
+    operator = _Remember()
+    step = make_step(operator)
+    history, forcing = torch.rand(1, 1, 3, 2, 2), torch.rand(1, 2, 5, 2, 2)
+    noise = torch.randn(1, 1, 3, 2, 2)
+    clean, noisy = step(history, forcing), step(history, forcing, noise)
+    torch.testing.assert_close(clean, noisy)
+    seen = operator.seen[0]
+    torch.testing.assert_close(seen, torch.where(step.wet[:, None], (history - 1) / 2 + noise, 0.0))
 
 
 def test_wind_enters_also_as_its_stress() -> None:

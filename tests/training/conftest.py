@@ -26,8 +26,16 @@ def write_source(path: Path, *, rows: int = ROWS) -> None:
     times = np.datetime64("2020-01-01T00", "ns") + np.arange(HOURS) * np.timedelta64(1, "h")
     ds = xr.Dataset(
         {
-            "uo": (dims, u.astype(np.float32), {"standard_name": "eastward_sea_water_velocity", "units": "m s-1"}),
-            "vo": (dims, v.astype(np.float32), {"standard_name": "northward_sea_water_velocity", "units": "m s-1"}),
+            "uo": (
+                dims,
+                u.astype(np.float32),
+                {"standard_name": "eastward_sea_water_velocity", "units": "m s-1"},
+            ),
+            "vo": (
+                dims,
+                v.astype(np.float32),
+                {"standard_name": "northward_sea_water_velocity", "units": "m s-1"},
+            ),
         },
         coords={
             "time": ("time", times, {"standard_name": "time"}),

@@ -3,13 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
+from data_pipelines import WindowDataset
 from oceanop.config import TrainingConfig
+from oceanop.normalise import Scaling
+from oceanop.step import WindowStep
 from training.averaging import MovingAverage
-from training.losses import area_weight, window_loss
+from training.growth import change_growth
+from training.losses import area_weight, error_scale, window_loss
 from training.runlog import RunLog
 from training.schedule import learning_rate, phases
 
@@ -20,7 +26,7 @@ def test_the_loss_is_the_area_mean_in_units_of_variance() -> None:
     target = torch.zeros(1, 1, 1, 1, 3)
     forecast = torch.tensor([2.0, 4.0, 100.0]).reshape(1, 1, 1, 1, 3)
     # (1 * 2^2 + 3 * 4^2) / 4 in units of std^2 = 4
-    loss = window_loss(forecast, target, std=torch.full((1, 1, 1, 1), 2.0), weight=weight)
+    loss = window_loss(forecast, target, scale=torch.full((1, 1, 1, 1), 2.0), weight=weight)
     assert loss.item() == pytest.approx(13 / 4)
 
 
@@ -29,7 +35,7 @@ def test_the_loss_and_its_gradient_ignore_land() -> None:
     forecast = torch.ones(2, 1, 3, 1, 2, requires_grad=True)
     target = torch.zeros(2, 1, 3, 1, 2)
     target[..., 1] = torch.nan
-    loss = window_loss(forecast, target, std=torch.ones(1, 1, 1, 1), weight=weight)
+    loss = window_loss(forecast, target, scale=torch.ones(1, 1, 1, 1), weight=weight)
     loss.backward()
     assert loss.item() == 1.0
     assert forecast.grad is not None
@@ -41,10 +47,62 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_split() -> None:
     torch.manual_seed(0)
     forecast, target = torch.randn(2, 4, 2, 3, 5, 6)
     weight = area_weight(torch.rand(2, 5, 6) > 0.3, torch.rand(5, 6))
-    std = torch.ones(2, 1, 1, 1)
-    whole = window_loss(forecast, target, std=std, weight=weight)
-    parts = [window_loss(f, t, std=std, weight=weight) for f, t in zip(forecast.chunk(2), target.chunk(2), strict=True)]
+    scale = torch.rand(2, 3, 1, 1) + 0.5
+    whole = window_loss(forecast, target, scale=scale, weight=weight)
+    parts = [
+        window_loss(f, t, scale=scale, weight=weight)
+        for f, t in zip(forecast.chunk(2), target.chunk(2), strict=True)
+    ]
     torch.testing.assert_close(whole, sum(parts) / 2)
+
+
+def wave_step(growth: list[float]) -> WindowStep:
+    """A step around no operator at all: only its scaling matters."""
+    unit = Scaling(torch.zeros(1), torch.full((1,), 2.0))
+    wet = torch.ones(1, 1, 1, dtype=torch.bool)
+    return WindowStep(
+        nn.Identity(), state=unit, forcing=unit, static=wet.float(), wet=wet, growth=torch.tensor([growth])
+    )
+
+
+def test_lead_weighting_shifts_attention_and_keeps_the_mean_weight() -> None:
+    step = wave_step([0.5, 1.0, 2.0])
+    for exponent in (0.0, 0.5, 1.0):
+        scale = error_scale(step, 5, exponent).flatten()
+        # in units of variance (2^2) the weights have mean one
+        assert scale.pow(-2).mean().item() * 4 == pytest.approx(1, rel=1e-6)
+        # the last growth holds for the windows after the first
+        assert scale[2] == scale[3] == scale[4]
+        assert (scale[1] / scale[0]).item() == pytest.approx(2**exponent, rel=1e-6)
+    assert error_scale(step, 2, 1.0).shape == (1, 2, 1, 1)
+
+
+def test_the_growth_of_a_steady_rise_is_its_lead(tmp_path: Path) -> None:
+    times = np.datetime64("2020-01-01T00", "ns") + np.arange(30) * np.timedelta64(1, "h")
+    rise = 0.1 * np.arange(30)[:, None, None] * np.ones((30, 3, 4))
+    ds = xr.Dataset(
+        {
+            "zos": (("time", "y", "x"), rise.astype(np.float32)),
+            "mask": (("y", "x"), np.ones((3, 4), np.int8)),
+            "cell_area": (("y", "x"), np.ones((3, 4))),
+        },
+        coords={
+            "time": times,
+            "latitude": (("y", "x"), np.full((3, 4), 55.0)),
+            "longitude": (("y", "x"), np.full((3, 4), 15.0)),
+        },
+    )
+    dataset = WindowDataset(ds, history=2, horizon=6, split=None)
+    growth = change_growth(dataset, horizon=3, std=torch.tensor([0.5]), weight=torch.ones(1, 3, 4))
+    torch.testing.assert_close(growth, torch.tensor([[0.2, 0.4, 0.6]]))
+    still = ds.assign(zos=ds["zos"] * 0)
+    with pytest.raises(ValueError, match="does not change over the training period"):
+        change_growth(
+            WindowDataset(still, history=2, horizon=3, split=None),
+            horizon=3,
+            std=torch.ones(1),
+            weight=torch.ones(1, 3, 4),
+        )
 
 
 def test_the_rate_rises_and_falls_to_zero() -> None:

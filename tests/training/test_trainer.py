@@ -25,7 +25,9 @@ class _StopError(Exception):
 
 
 def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
-    return a.weights.keys() == b.weights.keys() and all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
+    return a.weights.keys() == b.weights.keys() and all(
+        torch.equal(a.weights[k], b.weights[k]) for k in a.weights
+    )
 
 
 def rows(run: Path) -> list[dict]:
@@ -54,7 +56,7 @@ def test_the_same_seed_gives_the_same_weights(store: Path, undisturbed: Path, tm
 def test_a_resumed_run_ends_as_if_never_stopped(
     store: Path, undisturbed: Path, tmp_path: Path, stopped_at: int
 ) -> None:
-    def stop(done: int, total: int, words: str) -> None:
+    def stop(words: str, done: int, total: int) -> None:
         if done == stopped_at:
             raise _StopError
 
@@ -75,7 +77,18 @@ def test_a_resumed_run_ends_as_if_never_stopped(
 def test_a_killed_process_resumes_bit_for_bit(store: Path, undisturbed: Path, tmp_path: Path) -> None:
     run, to = tmp_path / "run.toml", tmp_path / "run"
     run.write_text(run_to_toml(tiny_run()))
-    command = [sys.executable, "-m", "oceanop", "train", str(run), "--data", str(store), "--to", str(to), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "oceanop",
+        "train",
+        str(run),
+        "--data",
+        str(store),
+        "--to",
+        str(to),
+        "--quiet",
+    ]
     process = subprocess.Popen(command)
     log = to / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -112,7 +125,9 @@ def test_the_log_has_a_row_a_step_and_validation_in_physical_units(undisturbed: 
 
 
 def test_best_is_the_lowest_validation_error(undisturbed: Path) -> None:
-    validations = [(row["validation"]["all"], row["step"]) for row in rows(undisturbed) if "validation" in row]
+    validations = [
+        (row["validation"]["all"], row["step"]) for row in rows(undisturbed) if "validation" in row
+    ]
     assert load_checkpoint(undisturbed / "checkpoints" / "best").steps == min(validations)[1]
 
 
