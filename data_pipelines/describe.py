@@ -9,7 +9,7 @@ import xarray as xr
 
 from data_pipelines.positions import Positions
 from data_pipelines.sources import Source, open_source
-from data_pipelines.sources.cf import open_dataset
+from data_pipelines.sources.files import open_dataset
 from data_pipelines.splits import read_splits
 from data_pipelines.statistics import read_statistics
 from data_pipelines.store import open_unchecked, read_root

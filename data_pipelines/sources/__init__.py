@@ -52,6 +52,6 @@ def source_paths(sources: str | Path | Sequence[str | Path]) -> list[Path | str]
         elif matches := sorted(glob.glob(written, recursive=True)):
             found.extend(Path(match) for match in matches)
         else:
-            what = "matches no file" if any(sign in written for sign in "*?[") else "is not a file"
-            raise FileNotFoundError(f"{written} {what}; give a NetCDF file, a Zarr store or a URL.")
+            what = " matches no file" if any(sign in written for sign in "*?[") else ": no such file"
+            raise FileNotFoundError(f"{written}{what}; give a NetCDF file, a Zarr store or a URL.")
     return list(dict.fromkeys(found))

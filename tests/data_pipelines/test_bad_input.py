@@ -25,7 +25,7 @@ def refused(error: type[Exception], words: str, sources: object, tmp_path: Path,
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    refused(FileNotFoundError, r"none\.nc is not a file; give a NetCDF", tmp_path / "none.nc", tmp_path)
+    refused(FileNotFoundError, r"none\.nc: no such file; give a NetCDF", tmp_path / "none.nc", tmp_path)
     refused(FileNotFoundError, r"\*\.nc matches no file", str(tmp_path / "*.nc"), tmp_path)
 
 

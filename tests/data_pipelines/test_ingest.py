@@ -279,7 +279,7 @@ def test_an_interrupted_build_is_refused_and_rebuilt(
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
 
-    module = sys.modules["data_pipelines.ingest"]  # the package's attribute of that name is the function
+    module = sys.modules["data_pipelines.build"]
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "compute_statistics", killed)
@@ -326,7 +326,7 @@ def test_small_blocks_and_large_ones_give_the_same_store(
     """Reading and writing in other portions changes nothing but the chunks."""
     sample = sample_paths()
     monkeypatch.setattr(sys.modules["data_pipelines.store"], "CHUNK_BYTES", 200_000)
-    monkeypatch.setattr(sys.modules["data_pipelines.ingest"], "READ_BYTES", 1_000_000)
+    monkeypatch.setattr(sys.modules["data_pipelines.build"], "READ_BYTES", 1_000_000)
     small = ingest(sample.ocean, to=tmp_path / "s.zarr", forcing=sample.wind, coarsen=4)
     xr.testing.assert_equal(open_store(small).drop_attrs(), open_store(coarse_store).drop_attrs())
     xr.testing.assert_allclose(read_statistics(small), read_statistics(coarse_store), rtol=1e-12)

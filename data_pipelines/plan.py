@@ -1,0 +1,155 @@
+"""What an ingest will do, decided from the files' headers before the first field is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_pipelines.coarsen import Coarsening
+from data_pipelines.positions import Positions
+from data_pipelines.regrid import bracket
+from data_pipelines.series import Depths, Series, join
+from data_pipelines.sources import Source
+from data_pipelines.sources.source import SourceField
+from data_pipelines.times import Times, milliseconds, text
+from oceanop.variables import VARIABLES
+
+
+@dataclass(eq=False)
+class Plan:
+    """All that is decided before the first field is read."""
+
+    ocean: list[Series]
+    weather: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]]
+    static: list[SourceField]
+    kept: list[str]
+    times: Times
+    depths: NDArray[np.float64] | None
+    fine: Positions
+    rows: slice
+    columns: slice
+    coarsening: Coarsening
+    target: Positions
+
+
+def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) -> Plan:
+    """Match variables, grids and times of all files, or say what does not fit."""
+    ocean_names = _names(opened["source"], dynamic=True)
+    weather_names = [
+        name for name in _names(opened["forcing"], dynamic=True) if VARIABLES[name].role == "forcing"
+    ]
+    if opened["forcing"] and not weather_names:
+        raise ValueError(
+            f"{opened['forcing'][0].name} holds no forcing, only {', '.join(opened['forcing'][0].fields)}; forcing is "
+            f"{', '.join(name for name, variable in VARIABLES.items() if variable.role == 'forcing')}."
+        )
+    # Weather that is given for itself replaces what an ocean file carries along.
+    ocean_names = [name for name in ocean_names if name not in weather_names]
+    wanted = options["variables"]
+    for name in wanted or ():
+        if name not in ocean_names + weather_names:
+            raise ValueError(
+                f"variable '{name}' is not in the files, which hold {', '.join(ocean_names + weather_names)}; name "
+                "some of these with --variables."
+            )
+    kept = [name for name in ocean_names + weather_names if wanted is None or name in wanted]
+    ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
+    if not ocean:
+        raise ValueError(
+            f"{opened['source'][0].name} holds no series to keep, only {', '.join(opened['source'][0].fields)}; give a "
+            "file with an ocean state as the source (sea floor depth goes to --static)."
+        )
+    first = ocean[0]
+    for other in ocean[1:]:
+        _check_together(first, other)
+    depths = next((series.depths for series in ocean if series.depths is not None), None)
+    fine = first.positions
+    rows, columns = slice(0, fine.shape[0]), slice(0, fine.shape[1])
+    if options["region"] is not None:
+        rows, columns = fine.region(*options["region"])
+        fine = fine.crop(rows, columns)
+    coarsening = Coarsening(options["coarsen"], fine.cell_area)
+    weather = []
+    for series in _series(opened["forcing"], [name for name in weather_names if name in kept], "surface"):
+        steps = bracket(series.times, first.times, series.where, first.where)
+        weather.append((series, *steps))
+    static = [
+        source.fields["deptho"]
+        for role in ("static", "source")
+        for source in opened[role]
+        if "deptho" in source.fields
+    ][:1]
+    for source in opened["static"]:
+        if "deptho" not in source.fields:
+            raise ValueError(
+                f"{source.name} holds no sea floor depth; static files give deptho. Leave it out."
+            )
+    return Plan(
+        ocean=ocean,
+        weather=weather,
+        static=static,
+        kept=kept,
+        times=first.times,
+        depths=depths,
+        fine=fine,
+        rows=rows,
+        columns=columns,
+        coarsening=coarsening,
+        target=coarsening.positions(fine) if options["coarsen"] > 1 else fine,
+    )
+
+
+def is_state(series: Series) -> bool:
+    """Whether a series is forecast, rather than known ahead."""
+    return VARIABLES[series.names[0]].role == "state"
+
+
+def box(region: Sequence[float]) -> list[float]:
+    """West, east, south, north of a region as numbers."""
+    if isinstance(region, str) or len(region) != 4:
+        raise ValueError(f"region {region!r} is not four numbers; give west, east, south, north in degrees.")
+    return [float(edge) for edge in region]
+
+
+def _names(sources: Sequence[Source], *, dynamic: bool) -> list[str]:
+    """Canonical names in the files, in the table's order."""
+    held = {name for source in sources for name in source.fields}
+    return [
+        name
+        for name, variable in VARIABLES.items()
+        if name in held and (variable.role != "static") == dynamic
+    ]
+
+
+def _series(sources: Sequence[Source], names: Sequence[str], depths: Depths) -> list[Series]:
+    """One series for each variable or pair."""
+    found: list[Series] = []
+    for name in names:
+        if not any(name in series.names for series in found):
+            found.append(join(sources, name, depths))
+    return found
+
+
+def _check_together(first: Series, other: Series) -> None:
+    """Refuse two series that do not share cells, times or levels."""
+    if not other.positions.agrees(first.positions):
+        raise ValueError(
+            f"{other.where} lies on other cells than {first.where}; all state variables share one grid. Choose with "
+            "--variables, or bring them to one grid first."
+        )
+    one, two = milliseconds(first.times), milliseconds(other.times)
+    if one.shape != two.shape or (one != two).any():
+        lone = np.setxor1d(one, two)
+        series = first if lone[0] in one else other
+        missing = other if series is first else first
+        when = text(series.times[int(np.searchsorted(milliseconds(series.times), lone[0]))])
+        raise ValueError(
+            f"{missing.where}: '{missing.names[0]}' is missing at {when}, where '{series.names[0]}' is given; every "
+            "variable needs every step. Add the file that has it, or leave the variable out with --variables."
+        )
+    if first.depths is not None and other.depths is not None and not np.allclose(first.depths, other.depths):
+        raise ValueError(
+            f"{other.where} lies on other levels than {first.where}; name common depths with --depths."
+        )

@@ -1,0 +1,115 @@
+"""Which axis of a CF variable is time, depth, row and column, and what stands on it."""
+
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_pipelines.times import Times, decode
+from data_pipelines.units import length_conversion, normalised
+
+_VERTICAL = {"depth", "height", "altitude", "model_level_number", "air_pressure"}
+_VERTICAL_NAMES = {"depth", "deptht", "depthu", "depthv", "lev", "level", "z", "s_rho", "height", "z_t"}
+_TIME_NAMES = {"time", "time_counter", "ocean_time", "valid_time", "t"}
+
+
+def is_time(ds: xr.Dataset, dim: Hashable) -> bool:
+    """Whether a dimension is time."""
+    if str(dim).lower() in _TIME_NAMES:
+        return True
+    attrs = ds[dim].attrs if dim in ds.variables else {}
+    return (
+        attrs.get("standard_name") == "time"
+        or attrs.get("axis") == "T"
+        or " since " in str(attrs.get("units", ""))
+    )
+
+
+def has_time(ds: xr.Dataset, array: xr.DataArray) -> bool:
+    """Whether a variable changes in time."""
+    return any(is_time(ds, dim) for dim in array.dims)
+
+
+def read_times(
+    ds: xr.Dataset, array: xr.DataArray, dim: Hashable | None, file: str, source_name: str
+) -> Times:
+    """Dates of a field: of its time axis, or of a scalar time named among its coordinates."""
+    wanted = () if dim is None else (dim,)
+    candidates = [
+        (name, variable)
+        for name, variable in ds.variables.items()
+        if variable.dims == wanted
+        and (
+            name == dim
+            or variable.attrs.get("standard_name") == "time"
+            or " since " in str(variable.attrs.get("units", ""))
+        )
+        and np.issubdtype(variable.dtype, np.number)
+        and variable.attrs.get("standard_name") != "forecast_reference_time"
+    ]
+    if not candidates:
+        raise ValueError(
+            f"{file}: variable '{source_name}' has no time coordinate; a state or forcing variable needs one with a "
+            "unit like 'hours since 2015-11-16'. Add it to the file."
+        )
+
+    def rank(entry: tuple[Hashable, xr.Variable]) -> tuple[bool, bool, bool]:
+        name, variable = entry
+        named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
+        dated = " since " in str(variable.attrs.get("units", ""))
+        return (not dated, variable.attrs.get("standard_name") != "time", name != dim and name not in named)
+
+    name, variable = min(candidates, key=rank)
+    return np.atleast_1d(decode(variable, f"{file}: time coordinate '{name}'"))
+
+
+def is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
+    """Whether a dimension is depth, height or model level."""
+    attrs = ds[dim].attrs if dim in ds.variables else {}
+    standard_name = str(attrs.get("standard_name", ""))
+    return (
+        attrs.get("axis") == "Z"
+        or "positive" in attrs
+        or standard_name in _VERTICAL
+        or standard_name.startswith(("ocean_s", "ocean_sigma", "atmosphere_"))
+        or (str(dim).lower() in _VERTICAL_NAMES and "axis" not in attrs)
+    )
+
+
+def read_depths(ds: xr.Dataset, dim: Hashable, where: str) -> NDArray[np.float64]:
+    """Depths of an axis, m, positive down."""
+    if dim not in ds.variables:
+        raise ValueError(
+            f"{where} has a vertical dimension '{dim}' without values; give the depths of its levels in m."
+        )
+    attrs = ds[dim].attrs
+    standard_name = str(attrs.get("standard_name", ""))
+    if standard_name.startswith(("ocean_s", "ocean_sigma")) or str(dim).startswith("s_"):
+        raise ValueError(
+            f"{where} lies on terrain-following levels '{dim}', which product 'cf' does not turn into depths; use a "
+            "file on depth levels."
+        )
+    factor, _ = length_conversion().get(normalised(str(attrs.get("units", "m"))), (None, 0.0))
+    if factor is None:
+        raise ValueError(
+            f"{where}: its vertical axis '{dim}' has unit '{attrs.get('units')}'; depths are read in m."
+        )
+    values = ds[dim].to_numpy().astype(np.float64) * factor
+    up = attrs.get("positive") == "up" or standard_name in ("height", "altitude") or (values < 0).all()
+    return -values if up else values
+
+
+def row_and_column(ds: xr.Dataset, dims: list[Hashable]) -> tuple[Hashable, Hashable]:
+    """Two horizontal dimensions, the one along y first."""
+
+    def is_column(dim: Hashable) -> bool:
+        attrs = ds[dim].attrs if dim in ds.variables else {}
+        return (
+            attrs.get("axis") == "X"
+            or attrs.get("standard_name") in ("longitude", "projection_x_coordinate", "grid_longitude")
+            or str(dim).lower() in ("x", "lon", "longitude")
+        )
+
+    first, second = dims
+    return (second, first) if is_column(first) and not is_column(second) else (first, second)

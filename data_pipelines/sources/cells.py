@@ -1,0 +1,125 @@
+"""Where the cells of a CF variable lie: stored longitude and latitude, or those of its projection."""
+
+from collections.abc import Hashable
+
+import numpy as np
+import pyproj
+import xarray as xr
+
+from data_pipelines.positions import Positions, on_sphere
+from data_pipelines.sources.files import first_line
+from data_pipelines.units import length_conversion, normalised
+from oceanop.constants import EARTH_RADIUS
+
+_DISAGREEMENT = (
+    0.2  # cells: more than this between projection and stored positions, and the positions are trusted
+)
+
+
+def read_positions(
+    ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, where: str
+) -> Positions:
+    """Positions of a field: stored ones, else those of its projection."""
+    stored = _stored_positions(ds, array, y_dim, x_dim)
+    projected = _projected_positions(ds, array, y_dim, x_dim, where)
+    if projected is None and stored is None:
+        raise ValueError(
+            f"{where} has neither longitude and latitude nor a grid mapping with projection coordinates; add 'lon' and "
+            "'lat' to the file with their standard_name."
+        )
+    if projected is None or (stored is not None and stored.regular):
+        assert stored is not None
+        return stored
+    if stored is None:
+        return projected
+    apart = on_sphere(stored.latitude, stored.longitude) - on_sphere(projected.latitude, projected.longitude)
+    far = EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max()) > _DISAGREEMENT * stored.spacing
+    return stored if far else projected
+
+
+def _stored_positions(
+    ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
+) -> Positions | None:
+    named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
+
+    def find(kind: str, dims: tuple[tuple[Hashable, ...], ...]) -> xr.Variable | None:
+        found = [
+            (name not in named, str(name), variable)
+            for name, variable in ds.variables.items()
+            if variable.dims in dims
+            and (
+                variable.attrs.get("standard_name") == kind
+                or ("standard_name" not in variable.attrs and str(variable.attrs.get("units", "")).startswith(
+                    "degrees_north" if kind == "latitude" else "degrees_east"))
+                or str(name).lower() in (kind, kind[:3], f"nav_{kind[:3]}")
+            )
+        ]  # fmt: skip
+        return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+    plane = ((y_dim, x_dim), (x_dim, y_dim))
+    latitude, longitude = find("latitude", ((y_dim,), *plane)), find("longitude", ((x_dim,), *plane))
+    if latitude is None or longitude is None or latitude.ndim != longitude.ndim:
+        return None
+    if latitude.ndim == 1:
+        rows, columns = latitude.to_numpy().astype(np.float64), longitude.to_numpy().astype(np.float64)
+        signed = (columns + 180) % 360 - 180
+        columns = signed if (np.diff(signed) > 0).all() else columns
+        return Positions.from_axes(rows[::-1] if rows[0] > rows[-1] else rows, columns)
+    lat, lon = (part.transpose(y_dim, x_dim).to_numpy().astype(np.float64) for part in (latitude, longitude))
+    # A field of zeros is what a cut-out file leaves where positions were not written.
+    if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or (lat == lat.flat[0]).all():
+        return None
+    return Positions(lat, (lon + 180) % 360 - 180)
+
+
+def _projected_positions(
+    ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, where: str
+) -> Positions | None:
+    mapping_name = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping"))
+    mapping = str(mapping_name).split(":")[0].strip()
+    if (
+        mapping_name is None
+        or mapping not in ds.variables
+        or y_dim not in ds.variables
+        or x_dim not in ds.variables
+    ):
+        return None
+    attrs = dict(ds[mapping].attrs)
+    if attrs.get("grid_mapping_name") == "latitude_longitude":
+        return None
+    axes = []
+    for dim in (y_dim, x_dim):
+        units = str(ds[dim].attrs.get("units", "m"))
+        factor, _ = length_conversion().get(normalised(units), (None, 0.0))
+        if factor is None:
+            raise ValueError(f"{where}: its projection axis '{dim}' has unit '{units}'; expected m or km.")
+        axes.append(ds[dim].to_numpy().astype(np.float64) * factor)
+    proj4 = next((str(attrs[key]) for key in ("proj4", "proj4_string", "proj4text") if key in attrs), None)
+    try:
+        projection = proj4 or pyproj.CRS.from_cf(attrs).to_wkt()
+        if proj4 is not None:
+            # The axes are in metres here, whatever unit the string says (+units=km).
+            projection = " ".join(
+                part for part in proj4.split() if not part.startswith(("+units", "+to_meter"))
+            )
+        pyproj.Proj(projection)
+    except (pyproj.exceptions.CRSError, KeyError) as error:
+        raise ValueError(
+            f"{where}: its grid mapping '{mapping}' is not a projection that PROJ knows ({first_line(error)}); add "
+            "longitude and latitude to the file."
+        ) from error
+    return Positions.from_projection(axes[0], axes[1], projection, attrs)
+
+
+def is_flipped(ds: xr.Dataset, positions: Positions, y_dim: Hashable) -> bool:
+    """Whether the file runs from north to south on a regular grid, which a store never does."""
+    if not positions.regular:
+        return False
+    first = next(
+        variable
+        for name, variable in ds.variables.items()
+        if variable.dims == (y_dim,)
+        and (variable.attrs.get("standard_name") == "latitude" or str(name).lower().startswith("lat")
+             or str(variable.attrs.get("units", "")).startswith("degrees_north"))
+    ).to_numpy()  # fmt: skip
+    return bool(first[0] > first[-1])

@@ -1,0 +1,50 @@
+"""Opening a file, whatever it is, with an error that a person can act on."""
+
+import warnings
+from pathlib import Path
+
+import xarray as xr
+
+from data_pipelines.sources.classic import missing_bytes
+
+
+def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
+    """Open any file xarray opens, lazily: values decoded on reading, times left as numbers unless asked for.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`open_cf`.
+    """
+    written = str(path)
+    if "://" not in written and not Path(written).exists():
+        raise FileNotFoundError(f"{written}: no such file; give a NetCDF file, a Zarr store or a URL.")
+    is_zarr = written.rstrip("/").endswith(".zarr") or Path(written).is_dir()
+    if Path(written).is_file() and (lost := missing_bytes(Path(written))):
+        raise ValueError(
+            f"{Path(written).name} ends {lost} bytes before its header says; it was cut off on its way, fetch it anew."
+        )
+    try:
+        with warnings.catch_warnings():
+            if is_zarr:  # a store without consolidated metadata is slower to open, and no reason to stop
+                warnings.simplefilter("ignore", RuntimeWarning)
+            return xr.open_dataset(
+                path,
+                engine="zarr" if is_zarr else None,
+                decode_times=decode_times,
+                decode_timedelta=decode_times,
+                chunks=None,
+                cache=False,
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
+        reason = "its format is not known" if "did not find a match" in str(error) else first_line(error)
+        # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
+        raise ValueError(
+            f"{Path(written).name} is not a data set that xarray can open ({reason}); give a NetCDF file "
+            "or a Zarr store, and fetch it anew if its copy was cut off."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, short enough to stand inside a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(" .:")
