@@ -18,7 +18,7 @@ from data_pipelines import open_store
 from data_pipelines.splits import read_splits, steps_of_splits
 from data_pipelines.store import oceanop_version
 from data_pipelines.times import milliseconds, text
-from forecasting import bootstrap
+from forecasting import bootstrap, clock
 from forecasting.baselines import BASELINES, baseline
 from forecasting.forecaster import Forecaster, State
 from forecasting.matching import Forecasts, Match, match, named, run_of
@@ -93,8 +93,9 @@ def evaluate(
     total = matched.init_steps.size
     groups, blocks, words = _blocks(matched, wet)
     sums: dict[str, Sums] = {}
+    area = torch.from_numpy(Grid.from_dataset(truth).cell_area)
     for case in _cases(matched, truth, fitted):
-        weight = torch.from_numpy(Grid.from_dataset(truth).cell_area) * wet[:, None] * case.truth.isfinite()
+        weight = area * wet[:, None] * case.truth.isfinite()
         for name, field in case.forecasts.items():
             part = Sums.of(field, case.truth, weight, None if groups is not None else blocks)
             _add(
@@ -134,11 +135,22 @@ def _fit(names: Sequence[str], matched: Match, truth: xr.Dataset) -> tuple[dict[
     plane = len(matched.layout.state) * int(np.prod(Grid.from_dataset(truth).shape)) * 4
     most = max(FIT_BYTES // plane, 2)
     cut = "" if steps.size <= most else f", of which the latest {most} steps fit into memory"
-    steps = steps[-most:]
-    times = truth["time"].values[steps]
-    states = matched.layout.pack(truth[[*matched.layout.names(), "mask"]].isel(time=steps).load())
     wet = matched.layout.wet(truth)
-    # 'held' damps missing states of the training period towards 0; the mask promises there are none
+    states = _fields(truth.isel(time=steps[-most:]), matched)
+    # The mask promises whole states; a store that was extended by forcing alone has steps without any
+    whole = torch.stack(
+        [(~field.isnan() | ~mask).flatten(1).all(1) for field, mask in zip(states, wet, strict=True)]
+    )
+    kept_steps = whole.all(0)
+    times = truth["time"].values[steps[-most:]][kept_steps.numpy()]
+    if times.size < 2:
+        raise ValueError(
+            f"the splits {' and '.join(kept)} of the truth hold {times.size} whole state(s), too few for a baseline; "
+            "give a truth with the training period, or baselines=[]."
+        )
+    if not kept_steps.all():
+        states = states[:, kept_steps]
+    states = torch.where(wet[:, None], states, 0.0)
     leads = int(matched.leads.max())
     fitted = {
         name: baseline(name, states, times, wet, time_step=matched.time_step, leads=leads) for name in names
@@ -188,8 +200,8 @@ def _common_mask(matched: Match, truth: xr.Dataset) -> Tensor:
             finite &= fields[:, torch.from_numpy(steps >= 0)].isfinite().all(1)
         if not finite.any():
             raise ValueError(
-                f"the forecast {name} is finite at all starts and leads in none of the truth's {int(wet.sum())} ocean "
-                "cells; it may have diverged, or its mask is another one. Leave it out, or look at it with 'oceanop map'."
+                f"the forecast {name} is finite at all starts and leads in none of the truth's "
+                f"{int(wet.any(0).sum())} ocean cells; it may have diverged, or its mask is another one. Draw it with 'oceanop map', or leave it out."
             )
         wet &= finite
     if not wet.any():
@@ -229,7 +241,7 @@ class _Shown:
         )
         most = int(np.clip(SHOWN_BYTES // bytes_a_start, 1, count))
         self.numbers = np.linspace(0, count - 1, most).round().astype(int).tolist()
-        self.leads = matched.first["lead_time"].values
+        self.leads, self.time_step = matched.leads, matched.time_step
         inits = matched.first["init_time"].values[self.numbers]
         self.sinks = {}
         for name in names:
@@ -260,10 +272,11 @@ class _Shown:
         kept = {}
         for name, sink in self.sinks.items():
             ds = sink.finish()
-            ds = ds.assign_coords(lead_time=ds["lead_time"].copy(data=self.leads))
-            valid = ds["init_time"].values[:, None] + self.leads[None]
+            starts = ds["init_time"].values
+            valid = np.stack([clock.shift(time, self.leads, self.time_step) for time in starts])
+            lead_times = (self.leads * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]")
             kept[name] = ds.assign_coords(
-                valid_time=(("init_time", "lead_time"), valid, ds["valid_time"].attrs)
+                lead_time=ds["lead_time"].copy(data=lead_times), valid_time=ds["valid_time"].copy(data=valid)
             )
         return kept
 

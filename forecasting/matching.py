@@ -112,9 +112,9 @@ def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
         times = truth["time"].values
         example = next(iter(forecasts.values()))
         raise ValueError(
-            f"the truth, from {text(times[0])} to {text(times[-1])}, and the forecasts, with {inits.size} start(s) from "
-            f"{text(example['init_time'].values.min())} and leads up to {leads.max() / 3.6e6:g} h, do not overlap; "
-            "give a truth that covers the time after a start."
+            f"the truth, from {text(times[0])} to {text(times[-1])}, and the forecasts, with {inits.size} start(s) "
+            f"from {text(example['init_time'].values.min())} and leads up to {leads.max() / 3.6e6:g} h, do not "
+            "overlap; give a truth that covers the time after a start."
         )
     inits, leads = inits[covered], leads[whole][followed]
     return Match(

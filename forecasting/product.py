@@ -1,5 +1,6 @@
 """The forecast file: what is in it, how it is written as the forecast runs, and how it is read."""
 
+import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ class ZarrForecast:
         else:
             self._create()
         self.group: Any = zarr.open_group(path, mode="r+")
-        self.written = self.group[BOOKKEEPING]
+        self.written: Any = self.group[BOOKKEEPING]
 
     def _create(self) -> None:
         import dask.array
@@ -197,7 +198,17 @@ class ZarrForecast:
 
     def finish(self) -> xr.Dataset:
         """Declare the forecast complete and open it."""
-        self.group.attrs["complete"] = True
+        if not self.group.attrs["complete"]:
+            with warnings.catch_warnings():
+                # Every reader of Zarr v3 we know opens consolidated metadata, and xarray warns where it is absent
+                warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+                zarr.consolidate_metadata(self.path, zarr_format=3)
+            document = self.path / "zarr.json"
+            root = json.loads(document.read_text())
+            root["attributes"]["complete"] = True
+            draft = self.path / "zarr.json.partial"
+            draft.write_text(json.dumps(root, indent=2))
+            os.replace(draft, document)
         return open_forecast(self.path)
 
 

@@ -22,10 +22,13 @@ class Constituent:
         Darwin's name.
     doodson
         Multiples of lunar day, Moon, Sun and perigee that make up its argument.
+    parents
+        Lines it is made of in shallow water; without them it means nothing.
     """
 
     name: str
     doodson: tuple[int, int, int, int]
+    parents: tuple[str, ...] = ()
 
     @property
     def frequency(self) -> float:
@@ -43,13 +46,13 @@ CONSTITUENTS = (
     Constituent("N2", (2, -1, 0, 1)),
     Constituent("K1", (1, 1, 0, 0)),
     Constituent("O1", (1, -1, 0, 0)),
-    Constituent("M4", (4, 0, 0, 0)),
+    Constituent("M4", (4, 0, 0, 0), ("M2",)),
     Constituent("P1", (1, 1, -2, 0)),
     Constituent("K2", (2, 2, 0, 0)),
-    Constituent("MS4", (4, 2, -2, 0)),
-    Constituent("M6", (6, 0, 0, 0)),
+    Constituent("MS4", (4, 2, -2, 0), ("M2", "S2")),
+    Constituent("M6", (6, 0, 0, 0), ("M2",)),
     Constituent("Q1", (1, -2, 0, 1)),
-    Constituent("MN4", (4, -1, 0, 1)),
+    Constituent("MN4", (4, -1, 0, 1), ("M2", "N2")),
     Constituent("NU2", (2, -1, 2, -1)),
     Constituent("MU2", (2, -2, 2, 0)),
     Constituent("2N2", (2, -2, 0, 2)),
@@ -88,6 +91,7 @@ def resolvable(
     for candidate in constituents:
         others = [0.0, *(line.frequency for line in accepted)]
         separated = all(abs(candidate.frequency - other) * duration >= rayleigh for other in others)
-        if separated and candidate.frequency * step < 0.5:
+        complete = set(candidate.parents) <= {line.name for line in accepted}
+        if separated and complete and candidate.frequency * step < 0.5:
             accepted.append(candidate)
     return accepted
