@@ -84,9 +84,8 @@ class WindowDataset:
     ) -> None:
         if history < 1 or horizon < 1:
             raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
-        ds, where = (
-            (store, "the data set") if isinstance(store, xr.Dataset) else (open_store(store), str(store))
-        )
+        ds = store if isinstance(store, xr.Dataset) else open_store(store)
+        where = str(ds.encoding.get("source", "the data set"))
         self.history, self.horizon, self.split = history, horizon, split
         self.layout = Layout.from_dataset(ds) if layout is None else layout
         if not self.layout.state:
@@ -94,13 +93,19 @@ class WindowDataset:
         self.grid = Grid.from_dataset(ds)
         self.times: Times = ds["time"].values
         self.wet = self.layout.wet(ds)
-        allowed = steps_of_splits(ds, split)
+        # A store too short for any window is told before one asks which of its splits are there.
+        whole = window_starts(self.times, history + horizon).size
+        taken = split if whole else None
+        try:
+            allowed = steps_of_splits(ds, taken)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         self.starts = window_starts(self.times, history + horizon, allowed)
         step = time_step(self.times)
         if not self.starts.size or step is None:
             raise ValueError(
                 f"{where}: a window needs {history + horizon} steps without a gap (history {history}, horizon "
-                f"{horizon}), and {_named(split)} has at most {longest_run(self.times, allowed)} of "
+                f"{horizon}), and {_named(taken)} has at most {longest_run(self.times, allowed)} of "
                 f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or a shorter "
                 "history and horizon."
             )

@@ -59,6 +59,26 @@ def test_a_store_too_short_for_a_window_is_refused(broken_store: Path) -> None:
         WindowDataset(broken_store, history=6, horizon=6)
 
 
+def test_a_single_step_is_too_short_whatever_the_split(
+    tmp_path: Path, write_file: Writer, level: np.ndarray
+) -> None:
+    store = ingest(write_file("one.nc", {"zos": (SEA_LEVEL, "m", level[:1])}), to=tmp_path / "one.zarr")
+    for split in ("train", "validation", ("train", "validation"), None):
+        with pytest.raises(
+            ValueError, match=r"one\.zarr: a window needs 12 steps .* the store has at most 1 of 1 steps"
+        ):
+            WindowDataset(store, history=6, horizon=6, split=split)
+    with pytest.raises(ValueError, match=r"one\.zarr: a window needs 2 steps"):
+        WindowDataset(store, history=1, horizon=1)
+
+
+def test_a_split_that_is_not_there_names_the_store(broken_store: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"broken\.zarr: split 'summer' is not in the store, which has train, validation"
+    ):
+        WindowDataset(broken_store, 2, 2, split="summer")
+
+
 def test_land_is_zero_and_nothing_is_missing(coarse_store: Path) -> None:
     dataset = WindowDataset(coarse_store, history=2, horizon=3)
     window = dataset[4]
