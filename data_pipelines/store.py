@@ -146,8 +146,6 @@ def open_store(path: str | Path) -> xr.Dataset:
         raise ValueError(
             f"{path} is not complete: its build was interrupted. Run the same 'oceanop ingest' again."
         )
-    # Whoever is handed the data set alone can still say which store it came from.
-    ds.encoding["source"] = str(path)
     if "complete" in ds.attrs:
         # 1, not True: NetCDF has no booleans, and what is cut from a store should be writable there.
         ds.attrs["complete"] = 1
