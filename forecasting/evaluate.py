@@ -201,7 +201,8 @@ def _common_mask(matched: Match, truth: xr.Dataset) -> Tensor:
         if not finite.any():
             raise ValueError(
                 f"the forecast {name} is finite at all starts and leads in none of the truth's "
-                f"{int(wet.any(0).sum())} ocean cells; it may have diverged, or its mask is another one. Draw it with 'oceanop map', or leave it out."
+                f"{int(wet.any(0).sum())} ocean cells; it may have diverged, or its mask is another one. Draw it with "
+                "'oceanop map', or leave it out."
             )
         wet &= finite
     if not wet.any():

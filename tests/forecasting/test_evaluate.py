@@ -1,14 +1,19 @@
 """Scores are the plain arithmetic of the two files, on the same cells for all, and say how sure they are."""
 
 import csv
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from forecasting import BASELINES, evaluate, forecast
+from forecasting import BASELINES, Persistence, evaluate, forecast, open_forecast
+from forecasting.forecast import produce
 from oceanop.checkpoint import Checkpoint
+from oceanop.layout import Layout
 from tests.forecasting.conftest import operator, sea
 
 START = "2020-01-04T04"
@@ -206,3 +211,75 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
         evaluate(one, ocean.isel(time=slice(78, None)))
     with pytest.raises(ValueError, match="no forecast was given"):
         evaluate([], ocean)
+
+
+def test_the_report_is_given_every_forecaster_and_the_truth_in_one_form(
+    one: xr.Dataset, ocean: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    stub = ModuleType("forecasting.report")
+    stub.write_report = lambda to, **what: given.update(what, to=to)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "forecasting.report", stub)
+    evaluate(one, ocean, baselines=["persistence", "tides"], to=tmp_path)
+    assert given["to"] == tmp_path
+    assert list(given["forecasts"]) == ["FNOtD", "persistence", "tides"]
+    assert given["runs"]["FNOtD"]["model"]["name"] == "FNOtD"
+    truth = given["truth"]
+    assert np.array_equal(
+        truth["uo"].values[0], ocean["uo"].sel(time=one["valid_time"].values[0]).values, equal_nan=True
+    )
+    for name, ds in given["forecasts"].items():
+        assert ds.attrs["model"] == name
+        assert ds["uo"].dims == truth["uo"].dims == one["uo"].dims
+        assert ds["valid_time"].equals(one["valid_time"])
+        assert (np.isfinite(ds["uo"].values) == np.isfinite(truth["uo"].values)).all()
+    np.testing.assert_array_equal(given["forecasts"]["FNOtD"]["uo"].values, one["uo"].values)
+
+
+def deep_sea() -> xr.Dataset:
+    """Two levels, the deeper with less ocean, in a calendar without leap days."""
+    ds = sea(60)
+    dates = xr.date_range("2020-02-27", periods=60, freq="h", calendar="noleap", use_cftime=True)
+    depth = xr.DataArray([0.0, 10.0], dims="depth", attrs={"units": "m", "positive": "down"})
+    ds = ds.assign_coords(time=dates, depth=depth)
+    below = ds["mask"].copy()
+    below[-3:] = 0
+    mask = xr.concat([ds["mask"], below], "depth", coords="minimal").assign_coords(depth=depth)
+    # Cells below the sea floor hold a value, as some models write it
+    ds["thetao"] = (
+        (8.0 + ds["uo"] - 0.1 * depth).transpose("time", "depth", "latitude", "longitude").fillna(0.0)
+    )
+    ds["thetao"] = ds["thetao"].astype(np.float32)
+    ds["mask"] = mask
+    ds.attrs["splits"] = (
+        '{"train": ["2020-02-27", "2020-02-28T11"], "test": ["2020-02-28T12", "2020-03-01T11"]}'
+    )
+    return ds.drop_vars(["uo", "vo", "u10", "v10"])
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_depths_and_other_calendars_go_the_whole_way(tmp_path: Path, suffix: str) -> None:
+    ocean = deep_sea()
+    layout = Layout.from_dataset(ocean)
+    held = produce(
+        Persistence(layout.wet(ocean)),
+        ocean,
+        layout,
+        [40, 42],
+        5,
+        time_step=3600,
+        to=tmp_path / f"f{suffix}",
+        attributes={"model": "held"},
+    )
+    assert held["thetao"].dims == ("init_time", "lead_time", "depth", "latitude", "longitude")
+    ds = open_forecast(tmp_path / f"f{suffix}")
+    assert ds["valid_time"].values[0, 4] == ocean["time"].values[45]
+    wet = ocean["mask"].values > 0
+    assert (np.isfinite(ds["thetao"].values) == wet).all()
+    table = evaluate(tmp_path / f"f{suffix}", ocean)
+    for lead in ("1", "5", "all"):
+        ours, baseline = (value(table, name, "thetao", "rmse", lead) for name in ("held", "persistence"))
+        assert ours == baseline
+    assert (
+        int(table["count"].sel(forecaster="held", metric="bias", lead_hours="all").item()) == 10 * wet.sum()
+    )
