@@ -1,0 +1,189 @@
+"""What the scores say: tables, and the sentences at the head of the report, all computed, none written beforehand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from forecasting.fields import unit_text
+from forecasting.scores import COLUMNS, DIMS, REFERENCE
+from oceanop.variables import VARIABLES
+
+PREFERRED_HOURS = (1, 3, 6, 12, 18, 21)
+METRIC_TEXT = {"rmse": "RMSE", "mae": "Mean absolute error", "bias": "Bias", "correlation": "Correlation"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One forecaster in the table: its cells by column, and which of them are the best of their column."""
+
+    name: str
+    model: bool
+    cells: list[str]
+    best: list[bool]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The minute of reading at the head of the page.
+
+    Attributes
+    ----------
+    sentences
+        What was found.
+    figures
+        ``(number, what it is)`` to be seen from afar.
+    """
+
+    sentences: list[str]
+    figures: list[tuple[str, str]]
+
+
+def scores_table(scores: xr.Dataset) -> pd.DataFrame:
+    """Scores as rows ``forecaster,variable,metric,band,lead_hours,value,low,high,count``, those that exist only."""
+    frame = scores[["value", "low", "high", "count"]].transpose(*DIMS).to_dataframe(dim_order=list(DIMS))
+    frame = frame.reset_index()[list(COLUMNS)].astype({"lead_hours": str})
+    return frame[np.isfinite(frame["value"])].reset_index(drop=True)
+
+
+def main_variable(table: pd.DataFrame) -> str:
+    """What the headline is about: a whole current where there is one, else the first variable."""
+    names = list(dict.fromkeys(table["variable"]))
+    return next((name for name in names if "+" in name), names[0])
+
+
+def variable_text(name: str) -> str:
+    """A variable of the scores in words."""
+    if "+" in name:
+        known = VARIABLES.get(name.split("+")[0])
+        return "depth-mean current" if known and known.name == "ubar" else "current"
+    return VARIABLES[name].long_name if name in VARIABLES else name
+
+
+def variable_units(name: str) -> str:
+    """Its unit, as a reader writes it."""
+    known = VARIABLES.get(name.split("+")[0])
+    return unit_text(known.units) if known else ""
+
+
+def chosen_hours(table: pd.DataFrame) -> list[str]:
+    """Leads for the table and the maps: the preferred ones where all are there, else six spread evenly."""
+    labels = [label for label in dict.fromkeys(table["lead_hours"]) if label != "all"]
+    hours = np.array([float(label) for label in labels])
+    wanted = [label for label, hour in zip(labels, hours, strict=True) if hour in PREFERRED_HOURS]
+    if len(wanted) < min(len(PREFERRED_HOURS), len(labels)):
+        index = np.unique(np.linspace(0, len(labels) - 1, min(6, len(labels))).round().astype(int))
+        wanted = [labels[i] for i in index]
+    return wanted
+
+
+def score_rows(
+    table: pd.DataFrame, variable: str, metric: str, columns: list[str], models: list[str]
+) -> list[Row]:
+    """Table of one metric: forecasters by lead, the best of each lead marked."""
+    part = table[(table["variable"] == variable) & (table["metric"] == metric) & (table["band"] == "all")]
+    names = list(dict.fromkeys(table["forecaster"]))
+    values = part.pivot(index="forecaster", columns="lead_hours", values="value")
+    values = values.reindex(index=names, columns=columns)
+    size = {"correlation": -values, "bias": values.abs()}.get(metric, values)
+    digits = _digits(values.to_numpy(float))
+    return [
+        Row(
+            name,
+            name in models,
+            [f"{value:.{digits}f}" if np.isfinite(value) else "–" for value in values.loc[name]],
+            # Ties to the last shown digit are all best: the reader sees no difference, and neither should we
+            [
+                bool(np.isfinite(size.loc[name, c]) and round(size.loc[name, c] - size[c].min(), digits) <= 0)
+                for c in columns
+            ],
+        )
+        for name in names
+    ]
+
+
+def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
+    """Who wins, who loses, by how much and how sure."""
+    table = scores_table(scores)
+    variable = main_variable(table)
+    unit = f" {variable_units(variable)}".rstrip()
+    rmse = table[(table["variable"] == variable) & (table["metric"] == "rmse") & (table["band"] == "all")]
+    whole = rmse[rmse["lead_hours"] == "all"].set_index("forecaster").sort_values("value")
+    hours = [float(label) for label in dict.fromkeys(rmse["lead_hours"]) if label != "all"]
+    if whole.empty:
+        return Summary(["The scores hold no error over all leads together, so there is nothing to rank."], [])
+    digits = _digits(whole["value"].to_numpy(float))
+
+    def said(name: str) -> str:
+        row = whole.loc[name]
+        ends = (
+            f" ({row['low']:.{digits}f} to {row['high']:.{digits}f})" if np.isfinite([row["low"], row["high"]]).all()
+            else ""
+        )  # fmt: skip
+        return f"{row['value']:.{digits}f}{unit}{ends}"
+
+    winner, loser = str(whole.index[0]), str(whole.index[-1])
+    sentences = [
+        f"Over leads from {hours[0]:g} to {hours[-1]:g} h the {variable_text(variable)} is forecast best by {winner}, "
+        f"with a root mean square error of {said(winner)}."
+    ]
+    if loser != winner:
+        sentences.append(f"The largest error, {said(loser)}, is that of {loser}.")
+    sentences += [_beside(name, whole, models) for name in models if name in whole.index]
+    skill = table[(table["variable"] == variable) & (table["metric"] == "skill") & (table["lead_hours"] == "all")]
+    skill = skill.set_index("forecaster")
+    figures = [(f"{whole.loc[winner, 'value']:.{digits}f}{unit}", f"smallest error, {winner}")]
+    best = next((name for name in whole.index if name in models), None)
+    if best is not None and best in skill.index and best != REFERENCE:
+        row = skill.loc[best]
+        figures.append((f"{100 * row['value']:.0f} %", f"skill of {best} over persistence"))
+        sure = (
+            f" (between {100 * row['low']:.0f} and {100 * row['high']:.0f} %)" if np.isfinite(row["low"]) else ""
+        )
+        word = "removes" if row["value"] > 0 else "adds"
+        sentences.append(
+            f"{best} {word} {abs(100 * row['value']):.0f} % of persistence's mean square error{sure}."
+            if word == "removes"
+            else f"{best} has no skill over persistence: its mean square error is "
+            f"{100 * (1 - row['value']):.0f} % of persistence's{sure.replace('between', 'skill between')}."
+        )
+    starts = str(scores.attrs.get("starts", "")).split(" ")[0]
+    figures.append((f"{starts or '?'} × {len(hours)}", f"start{'' if starts == '1' else 's'} × leads scored"))
+    figures.append((f"{cells:,}".replace(",", "\u202f"), "ocean cells a map"))
+    return Summary(sentences, figures)
+
+
+def _beside(name: str, whole: pd.DataFrame, models: list[str]) -> str:
+    others = [str(other) for other in whole.index if other not in models]
+    mine = whole.loc[name, "value"]
+    if not others:
+        return f"{name} was compared with no baseline."
+    better = [other for other in others if whole.loc[other, "value"] > mine]
+    worse = [other for other in others if other not in better]
+    best = others[0]
+    change = 100 * (mine / whole.loc[best, "value"] - 1)
+    apart = _apart(whole.loc[name], whole.loc[best])
+    sentence = f"{name} beats {len(better)} of {len(others)} baselines"
+    if worse:
+        sentence += f" and loses to {', '.join(worse)}"
+    return (
+        f"{sentence}; its error is {abs(change):.0f} % {'above' if change > 0 else 'below'} that of the best of them, "
+        f"{best}{apart}."
+    )
+
+
+def _apart(mine: Any, other: Any) -> str:
+    if not np.isfinite([mine["low"], mine["high"], other["low"], other["high"]]).all():
+        return ""
+    if mine["high"] < other["low"] or other["high"] < mine["low"]:
+        return ", and their intervals do not overlap"
+    return ", and their intervals overlap"
+
+
+def _digits(values: Any) -> int:
+    finite = np.abs(values[np.isfinite(values)])
+    finite = finite[finite > 0]
+    # Three figures of the typical value: more is noise, fewer hide what differs
+    return int(np.clip(2 - np.floor(np.log10(np.median(finite))), 0, 6)) if finite.size else 2

@@ -1,0 +1,362 @@
+"""One page that says how good the forecasts are: words, tables, curves and maps, whole in a single file."""
+
+import base64
+import datetime
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from data_pipelines.store import oceanop_version
+from forecasting import findings
+from forecasting.curves import curve_svg, line_styles
+from forecasting.fields import Field, drawable, field_of, hours_text, limits, time_text
+from forecasting.maps import map_figure, save_png
+from forecasting.projection import Cells, cells_of
+from forecasting.scores import REFERENCE
+from oceanop.variables import vector_pairs
+
+TILES = 72  # maps in a page: at 30 to 60 kB each they stay below its limit
+TILE_SIZE = 15.0  # square inches
+TILE_DPI = 110
+TILE_COLOURS = 160
+PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
+BASELINE_MAPS = 2  # baselines mapped beside the models, persistence first
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One map in the page."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Lead:
+    """All maps of one lead, fields first, then differences from the truth."""
+
+    label: str
+    when: str
+    fields: list[Tile]
+    differences: list[Tile]
+
+
+def write_report(
+    to: Path,
+    *,
+    scores: xr.Dataset,
+    forecasts: dict[str, xr.Dataset],
+    truth: xr.Dataset,
+    runs: dict[str, dict[str, Any]],
+    cost: dict[str, dict[str, Any]] | None = None,
+) -> Path:
+    """Write ``report.html``, which needs no other file, and ``maps/*.png`` under a folder.
+
+    Parameters
+    ----------
+    to
+        The folder.
+    scores
+        As :func:`forecasting.scores.score_table` makes them.
+    forecasts
+        Fields of every forecaster, models and baselines, in the form of a forecast file.
+    truth
+        What happened, in the same form.
+    runs
+        Resolved run of each model; who has none is a baseline.
+    cost
+        By forecaster: ``training_seconds``, ``forecast_seconds``, ``parameters``, ``threads``, ...
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    import jinja2
+
+    to.mkdir(parents=True, exist_ok=True)
+    table = findings.scores_table(scores)
+    names = list(dict.fromkeys(table["forecaster"]))
+    models = [name for name in names if name in runs]
+    cells = cells_of(truth)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("forecasting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    variable = findings.main_variable(table)
+    drawn = _drawn_variable(truth)
+    summary = findings.summarise(scores, models, int(cells.wet.sum()))
+    page = environment.get_template("report.html").render(
+        title=f"Forecasts of the {findings.variable_text(variable)}",
+        summary=summary,
+        version=oceanop_version(),
+        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        data=_data_rows(scores, forecasts, truth, cells),
+        sources=_sources(forecasts, truth, models),
+        models=[_model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models],
+        cost=_cost_rows(names, cost),
+        tables=_tables(table, models),
+        curves=_curves(table, models),
+        leads=_maps(to, table, forecasts, truth, models, cells, drawn),
+        map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
+        method=_method(scores, runs),
+    )
+    path = to / "report.html"
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _drawn_variable(truth: xr.Dataset) -> str:
+    names = drawable(truth)
+    if not names:
+        raise ValueError("the truth holds no field by lead, so there is nothing to map; give fields of a forecast.")
+    return names[0]
+
+
+def _maps(
+    to: Path,
+    table: pd.DataFrame,
+    forecasts: dict[str, xr.Dataset],
+    truth: xr.Dataset,
+    models: list[str],
+    cells: Cells,
+    variable: str,
+) -> list[Lead]:
+    """Draw truth, forecasts and their differences at some leads of the first start; one scale for all of them."""
+    numbers = _lead_numbers(table, truth)
+    shown = _mapped(table, forecasts, models)
+    each = 1 + 2 * len(shown)
+    if len(numbers) * each > TILES:
+        keep = np.linspace(0, len(numbers) - 1, max(TILES // each, 1)).round().astype(int)
+        numbers = [numbers[i] for i in np.unique(keep)]
+    happened = {n: field_of(truth, variable=variable, lead=n) for n in numbers}
+    fields = {(n, name): field_of(forecasts[name], variable=variable, lead=n) for n in numbers for name in shown}
+    wrong = {key: field.minus(happened[key[0]]) for key, field in fields.items()}
+    ends = limits(*happened.values())
+    # The middle forecaster sets the scale of errors: the best would drown in that of one that blew up
+    reach = [max(limits(wrong[n, name])[1] for n in numbers) for name in shown]
+    error_ends = (-float(np.median(reach)), float(np.median(reach))) if reach else (-1.0, 1.0)
+    (to / "maps").mkdir(parents=True, exist_ok=True)
+    leads = []
+    for n in numbers:
+        label = hours_text(truth["lead_time"].values[n - 1])
+        prefix = to / "maps" / f"{variable.replace('+', '-')}-{label.replace(' ', '').zfill(5)}"
+
+        def tile(field: Field, scale: tuple[float, float], name: str, caption: str, prefix: Path = prefix) -> Tile:
+            figure = map_figure(field, cells, ends=scale, size=TILE_SIZE)
+            path = save_png(
+                figure, prefix.with_name(f"{prefix.name}-{_safe(name)}.png"), dpi=TILE_DPI, colours=TILE_COLOURS
+            )
+            data = base64.b64encode(path.read_bytes()).decode()
+            alt = f"Map: {field.label}, {field.who}, {field.when}"
+            return Tile(f"data:image/png;base64,{data}", alt, caption)
+
+        truth_tile = tile(happened[n], ends, "truth", "truth")
+        leads.append(
+            Lead(
+                label,
+                happened[n].when,
+                [truth_tile, *(tile(fields[n, name], ends, name, name) for name in shown)],
+                [tile(wrong[n, name], error_ends, f"{name}-difference", f"{name} − truth") for name in shown],
+            )
+        )
+    return leads
+
+
+def _lead_numbers(table: pd.DataFrame, truth: xr.Dataset) -> list[int]:
+    hours = truth["lead_time"].values / np.timedelta64(1, "s") / 3600
+    wanted = [float(label) for label in findings.chosen_hours(table)]
+    found = [int(np.abs(hours - hour).argmin()) + 1 for hour in wanted if np.abs(hours - hour).min() < 1e-3]
+    return list(dict.fromkeys(found)) or [1]
+
+
+def _mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[str]) -> list[str]:
+    """Every model, persistence, and the best other baselines."""
+    variable = findings.main_variable(table)
+    whole = table[
+        (table["variable"] == variable) & (table["metric"] == "rmse") & (table["lead_hours"] == "all")
+    ].sort_values("value")
+    ranked = [str(name) for name in whole["forecaster"] if name not in models]
+    baselines = [*(name for name in ranked if name == REFERENCE), *(name for name in ranked if name != REFERENCE)]
+    return [name for name in [*models, *baselines[:BASELINE_MAPS]] if name in forecasts]
+
+
+def _tables(table: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+    columns = [*findings.chosen_hours(table), "all"]
+    headings = [f"{label} h" if label != "all" else "all leads" for label in columns]
+    main = findings.main_variable(table)
+    variables = [main, *(name for name in dict.fromkeys(table["variable"]) if name != main)]
+    return [
+        {
+            "caption": f"RMSE of {findings.variable_text(name)} ({name}), {findings.variable_units(name) or '1'}",
+            "columns": headings,
+            "rows": findings.score_rows(table, name, "rmse", columns, models),
+            "main": name == main,
+        }
+        for name in variables
+    ]
+
+
+def _curves(table: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
+    name = findings.main_variable(table)
+    styles = line_styles(list(dict.fromkeys(table["forecaster"])), models)
+    words = findings.variable_text(name)
+    curves = []
+    for metric in PAGE_METRICS:
+        part = table[(table["variable"] == name) & (table["metric"] == metric) & (table["band"] == "all")]
+        part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
+        unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
+        text = findings.METRIC_TEXT[metric]
+        svg = curve_svg(part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}")
+        if svg:
+            curves.append({"title": f"{text} of the {words}", "svg": svg})
+    return curves
+
+
+def _data_rows(
+    scores: xr.Dataset, forecasts: dict[str, xr.Dataset], truth: xr.Dataset, cells: Cells
+) -> list[tuple[str, str]]:
+    attrs = {**next((ds.attrs for ds in forecasts.values() if "sources" in ds.attrs), {}), **truth.attrs}
+    rows = [(key.capitalize(), str(attrs[key])) for key in ("institution", "license") if attrs.get(key)]
+    latitude, longitude = cells.latitude, cells.longitude
+    rows.append(
+        (
+            "Grid",
+            f"{cells.wet.shape[0]} × {cells.wet.shape[1]} cells, {latitude.min():.2f} to {latitude.max():.2f} °N, "
+            f"{longitude.min():.2f} to {longitude.max():.2f} °E",
+        )
+    )
+    rows.append(("Ocean", f"{cells.wet.sum()} cells, {100 * cells.wet.mean():.1f} % of the grid"))
+    if "mask_share_of_ocean" in scores.attrs:
+        share = 100 * float(scores.attrs["mask_share_of_ocean"])
+        rows.append(("Scored", f"{share:.1f} % of the ocean: {scores.attrs.get('mask', 'the common mask')}"))
+    starts = truth["init_time"].values
+    leads = truth["lead_time"].values
+    period = scores.attrs.get("starts") or f"{starts.size} from {time_text(starts[0])} to {time_text(starts[-1])}"
+    rows.append(("Starts", str(period)))
+    rows.append(("Leads", f"{leads.size}, {hours_text(leads[0])} to {hours_text(leads[-1])}"))
+    splits = _json(attrs.get("splits"))
+    for name, ends in splits.items() if isinstance(splits, dict) else ():
+        rows.append((f"Split {name}", f"{ends[0]} to {ends[1]}"))
+    if "baselines_fitted_on" in scores.attrs:
+        rows.append(("Baselines fitted on", str(scores.attrs["baselines_fitted_on"])))
+    return rows
+
+
+def _sources(
+    forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[str]
+) -> list[dict[str, str]]:
+    held = [truth, *(forecasts[name] for name in models if name in forecasts)]
+    listed = next((found for ds in held if isinstance(found := _json(ds.attrs.get("sources")), list)), [])
+    rows = []
+    for entry in listed:
+        if isinstance(entry, dict):
+            digest = next((str(value) for key, value in entry.items() if "sha" in key.lower()), "")
+            size = next((value for key, value in entry.items() if "size" in key or "bytes" in key), None)
+            name = str(next((entry[key] for key in ("name", "path", "file", "source") if key in entry), "?"))
+            rows.append(
+                {
+                    "name": Path(name).name,
+                    "role": str(entry.get("role", "")),
+                    "size": f"{int(size) / 1e6:.1f} MB" if isinstance(size, int | float) else "",
+                    "sha256": digest[:16],
+                }
+            )
+    return rows
+
+
+def _model_rows(
+    name: str, run: dict[str, Any], forecast: xr.Dataset | None, cost: dict[str, Any]
+) -> dict[str, Any]:
+    attrs = {} if forecast is None else forecast.attrs
+    resolved = run.get("run", run) if isinstance(run.get("run", run), dict) else run
+    facts = [
+        ("Checkpoint sha256", str(run.get("checkpoint_sha256") or attrs.get("checkpoint_sha256", ""))[:16]),
+        ("Parameters", _number(run.get("parameters") or cost.get("parameters") or attrs.get("parameters"))),
+        ("Seed", str(resolved.get("training", {}).get("seed", ""))),
+        ("Training", _seconds(run.get("training_seconds") or cost.get("training_seconds"))),
+        ("Forcing", str(attrs.get("forcing", ""))),
+    ]
+    settings = [
+        (f"{table}.{key}", json.dumps(value))
+        for table in ("data", "model", "training", "compression")
+        for key, value in (resolved.get(table) or {}).items()
+        if value is not None
+    ]
+    return {"name": name, "facts": [fact for fact in facts if fact[1]], "settings": settings}
+
+
+def _cost_rows(names: list[str], cost: dict[str, dict[str, Any]] | None) -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "training": _seconds(cost[name].get("training_seconds")) or "–",
+            "forecast": _seconds(cost[name].get("forecast_seconds")) or "–",
+            "parameters": _number(cost[name].get("parameters")) or "–",
+            "threads": _number(cost[name].get("threads")) or "–",
+        }
+        for name in names
+        if cost and name in cost
+    ]
+
+
+def _method(scores: xr.Dataset, runs: dict[str, dict[str, Any]]) -> list[str]:
+    attrs = scores.attrs
+    sentences = [
+        "All forecasters are compared on the same starts, leads and cells: "
+        f"{attrs.get('mask', 'the cells that every one of them forecasts')}. Each value is weighted by "
+        f"{attrs.get('weighting', 'cell area')}.",
+        f"Intervals: {attrs.get('intervals', 'none were computed')}.",
+        "Skill is one minus the ratio of the mean square errors of a forecast and of persistence.",
+    ]
+    if any(run.get("data", {}).get("forcing") for run in runs.values()):
+        sentences.append(
+            "Forcing after the start is that of the store, as if the atmosphere had been forecast without error; "
+            "with real weather forecasts the errors of models that use it are larger."
+        )
+    if str(attrs.get("starts", "")).startswith("1 "):
+        sentences.append(
+            "There is a single start: the numbers describe this one window of time and say little about another season "
+            "or another storm."
+        )
+    sentences.append(
+        "The truth is a numerical model's output, not a measurement: an error here is a distance from that model."
+    )
+    return sentences
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}".replace(",", "\u202f") if isinstance(value, int | float) else ""
+
+
+def _seconds(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
