@@ -31,40 +31,44 @@ FOLDS = {
     },
 }
 
-BASE = ["training.validate_every=25", "training.validation_leads=8", "training.threads=1", 'data.fit=["train"]']
+BASE = [
+    "training.validate_every=25",
+    "training.validation_leads=8",
+    "training.threads=1",
+    'data.fit=["train"]',
+]
 
 # One row a question: what is changed against the preset.
 SETTINGS: dict[str, dict[str, list[str]]] = {
     "norkyst-fnotd": {
         "preset": [],
-        "without position": ["model.position=false"],
-        "without gate": ["model.gate=false"],
-        "without wind": ["data.forcing=[]"],
+        "with position": ["model.position=true"],
         "modes 8 x 16 x 16": ["model.modes=[8,16,16]"],
-        "modes 8 x 12 x 12": ["model.modes=[8,12,12]"],
-        "modes 8 x 8 x 8": ["model.modes=[8,8,8]"],
         "noise 0.15": ["training.noise=0.15"],
         "noise 0.5": ["training.noise=0.5"],
+        "without gate": ["model.gate=false"],
+        "without wind": ["data.forcing=[]"],
+        "lead weighting 0": ["training.lead_weighting=0"],
+        "lead weighting 1": ["training.lead_weighting=1"],
         "weight decay 0.1": ["training.weight_decay=0.1"],
         "width 16": ["model.width=16"],
-        "width 32": ["model.width=32"],
-        "window 6 + 12": ["model.horizon=12", "training.windows=1"],
         "one window only": ["training.windows=1"],
         "time padding 4": ["model.padding=[4,0,0]"],
     },
     "norkyst-fno": {
         "preset": [],
-        "without position": ["model.position=false"],
-        "without wind": ["data.forcing=[]"],
-        "modes 20 x 20": ["model.modes=[20,20]"],
+        "with position": ["model.position=true"],
+        "modes 16 x 16": ["model.modes=[16,16]"],
         "modes 10 x 10": ["model.modes=[10,10]"],
         "noise 0.15": ["training.noise=0.15"],
         "noise 0.5": ["training.noise=0.5"],
+        "without wind": ["data.forcing=[]"],
+        "lead weighting 0": ["training.lead_weighting=0"],
+        "lead weighting 1": ["training.lead_weighting=1"],
         "weight decay 0.1": ["training.weight_decay=0.1"],
         "dropout 0.1": ["model.dropout=0.1"],
         "width 24": ["model.width=24"],
-        "width 64": ["model.width=64"],
-        "one step, 3 past hours": ["model.history=3", "model.horizon=1", "training.windows=4"],
+        "one window only": ["training.windows=1"],
     },
 }
 
@@ -78,9 +82,9 @@ def main() -> None:
     words.add_argument("--table", type=Path, default=Path("notebooks/results/norkyst/validation.csv"))
     given = words.parse_args()
     rows = []
-    for number, (fold, splits) in enumerate(FOLDS.items()):
-        store = ingest_fold(given.to / f"fold-{number}.zarr", splits)
-        for preset, setting, changes in questions(given.only):
+    stores = [ingest_fold(given.to / f"fold-{n}.zarr", splits) for n, splits in enumerate(FOLDS.values())]
+    for preset, setting, changes in questions(given.only):
+        for number, (fold, store) in enumerate(zip(FOLDS, stores, strict=True)):
             for seed in given.seeds:
                 run = given.to / f"{preset}-{setting.replace(' ', '-')}-fold-{number}-seed-{seed}"
                 settings = load_run(preset, [*BASE, *changes, f"training.seed={seed}"])

@@ -61,12 +61,19 @@ def test_a_variable_missing(
 def test_one_time_step_only(
     command: Command, ocean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # One state may be stored, and looked at; nothing can be learned from it.
     with xr.open_dataset(ocean, decode_cf=False) as ds:
         ds.isel(time=slice(0, 1)).load().to_netcdf(tmp_path / "one.nc")
-    assert command("ingest", tmp_path / "one.nc", "--to", tmp_path / "a.zarr") == 2
-    words = sentence(capsys)
-    assert "one.nc" in words
-    assert "one time step" in words
+    store = tmp_path / "one.zarr"
+    assert command("ingest", tmp_path / "one.nc", "--coarsen", 10, "--to", store) == 0
+    assert command("inspect", store) == 0
+    capsys.readouterr()
+    words = ("--data", store, "--to", tmp_path / "run", "--set", "data.forcing=[]")
+    assert command("train", "norkyst-fno", *words) == 2
+    told = sentence(capsys)
+    assert "one.zarr" in told
+    assert "12 steps" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_duplicate_times(
