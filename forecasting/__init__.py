@@ -13,7 +13,9 @@ from forecasting.evaluate import evaluate
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.learned import LearnedForecaster
+from forecasting.maps import draw_map
 from forecasting.product import open_forecast
+from forecasting.report import write_report
 from forecasting.windows import run_forecaster
 
 __all__ = [
@@ -28,8 +30,10 @@ __all__ = [
     "State",
     "Tides",
     "baseline",
+    "draw_map",
     "evaluate",
     "forecast",
     "open_forecast",
     "run_forecaster",
+    "write_report",
 ]
