@@ -1,5 +1,6 @@
 """Scores against lead as inline SVG: drawn by hand, so that the page's own type and colours hold in light and dark."""
 
+import hashlib
 from dataclasses import dataclass
 from html import escape
 
@@ -12,7 +13,10 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = ("", "7 3", "2 3", "9 3 2 3")  # a second sign beside colour
 WIDTH, HEIGHT = 520, 310
 LEFT, TOP, BOTTOM = 52, 14, 40
-FACTOR = 3.0  # a curve above this many times the median forecaster's largest value leaves the frame, and is named
+LETTER, MOST = 7.4, 176  # width of a bold letter, and the most that names may take
+FACTOR = (
+    6.0  # a curve above this many times the median forecaster's largest value leaves the frame, and is named
+)
 
 
 @dataclass(frozen=True)
@@ -60,27 +64,33 @@ def curve_svg(table: pd.DataFrame, styles: dict[str, Line], *, label: str, title
         return ""
     hours = np.unique(np.concatenate([rows["lead_hours"].to_numpy(float) for rows in curves.values()]))
     low, high, leaving = _range(curves)
-    room = 14 + max(len(name) for name in curves) * 6.6
-    right = WIDTH - min(room, 150)
+    right = WIDTH - min(14 + max(len(name) for name in curves) * LETTER, MOST)
     x0, x1 = (0.0, float(hours[-1])) if hours.size > 1 else (0.0, float(hours[0]) * 1.1 or 1.0)
 
     def x(value: float) -> float:
         return LEFT + (value - x0) / (x1 - x0) * (right - LEFT)
 
     def y(value: float) -> float:
-        return TOP + (high - min(max(value, low), high)) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
+    frame = "frame-" + hashlib.sha256(title.encode()).hexdigest()[:8]
     parts = [
         f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
+        f'<clipPath id="{frame}"><rect x="{LEFT}" y="{TOP}" width="{right - LEFT:.1f}" '
+        f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>',
     ]
     for tick in _ticks(low, high, 5):
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in _ticks(x0, x1, 7):
         parts.append(
-            f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+            f'<line class="grid" x1="{LEFT}" x2="{right:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
         )
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    parts += [
+        f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        for tick in _ticks(x0, x1, 7)
+    ]
     if low < 0 < high:
         parts.append(f'<line class="zero" x1="{LEFT}" x2="{right:.1f}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>')
     parts.append(
@@ -88,27 +98,39 @@ def curve_svg(table: pd.DataFrame, styles: dict[str, Line], *, label: str, title
         f'<text class="axis" transform="rotate(-90 12 {(TOP + HEIGHT - BOTTOM) / 2})" x="12" '
         f'y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle">{escape(label)}</text>'
     )
+    parts.append(f'<g clip-path="url(#{frame})">')
     # Bands first: no band may hide a line.
     for name, rows in curves.items():
         inside = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])]
         if len(inside) > 1 and name not in leaving:
-            upper = [f"{x(h):.1f},{y(v):.1f}" for h, v in zip(inside["lead_hours"], inside["high"], strict=True)]
-            lower = [f"{x(h):.1f},{y(v):.1f}" for h, v in zip(inside["lead_hours"], inside["low"], strict=True)]
+            upper = [
+                f"{x(h):.1f},{y(v):.1f}" for h, v in zip(inside["lead_hours"], inside["high"], strict=True)
+            ]
+            lower = [
+                f"{x(h):.1f},{y(v):.1f}" for h, v in zip(inside["lead_hours"], inside["low"], strict=True)
+            ]
             points = " ".join([*upper, *reversed(lower)])
             parts.append(f'<polygon points="{points}" fill="{styles[name].colour}" fill-opacity="0.11"/>')
     for name, rows in curves.items():
         style = styles[name]
-        points = " ".join(f"{x(h):.1f},{y(v):.1f}" for h, v in zip(rows["lead_hours"], rows["value"], strict=True))
+        points = " ".join(
+            f"{x(h):.1f},{y(v):.1f}" for h, v in zip(rows["lead_hours"], rows["value"], strict=True)
+        )
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{style.colour}" stroke-width="{style.width}" '
-            f'stroke-dasharray="{style.dashes or "none"}" stroke-linejoin="round"><title>{escape(name)}</title></polyline>'
+            f'stroke-dasharray="{style.dashes or "none"}" stroke-linejoin="round">'
+            f"<title>{escape(name)}</title></polyline>"
         )
         if len(rows) == 1:
-            parts.append(f'<circle cx="{points.split(",")[0]}" cy="{points.split(",")[1]}" r="3" fill="{style.colour}"/>')
+            parts.append(
+                f'<circle cx="{points.split(",")[0]}" cy="{points.split(",")[1]}" r="3" fill="{style.colour}"/>'
+            )
+    parts.append("</g>")
     ends = _apart(np.array([y(float(rows["value"].iloc[-1])) for rows in curves.values()]), 13.0)
     for (name, _), height in zip(curves.items(), ends, strict=True):
         style = styles[name]
-        size = "" if len(name) * 6.6 + 14 <= 150 else f' textLength="{150 - 16}" lengthAdjust="spacingAndGlyphs"'
+        long = len(name) * LETTER + 14 > MOST
+        size = f' textLength="{MOST - 16}" lengthAdjust="spacingAndGlyphs"' if long else ""
         parts.append(
             f'<text class="name" x="{right + 8:.1f}" y="{height + 4:.1f}" fill="{style.colour}"{size}>'
             f"{escape(name)}</text>"

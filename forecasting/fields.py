@@ -54,7 +54,7 @@ class Field:
 
     def minus(self, truth: "Field") -> "Field":
         """Forecast minus truth; the arrows are the difference of the vectors."""
-        arrows = (
+        arrows: dict[str, Any] = (
             {}
             if self.east is None or truth.east is None or self.north is None or truth.north is None
             else {"east": self.east - truth.east, "north": self.north - truth.north}
@@ -64,7 +64,6 @@ class Field:
             values=self.values - truth.values,
             label=f"{self.label}: forecast − truth",
             colours=SIGNED,
-            who=f"{self.who} − truth",
             **arrows,
         )
 
@@ -123,7 +122,7 @@ def field_of(
     who = str(ds.attrs.get("model", "forecast")) + (
         ", mean of members" if "member" in ds[parts[0]].dims else ""
     )
-    said = {"units": units, "who": who, "when": _when(ds, row, column)}
+    said: dict[str, Any] = {"units": units, "who": who, "when": _when(ds, row, column)}
     if len(parts) == 2:
         label = "Depth-mean current speed" if parts[0] == "ubar" else "Current speed"
         return Field(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from forecasting.bootstrap import CONFIDENCE
 from forecasting.fields import unit_text
 from forecasting.scores import COLUMNS, DIMS, REFERENCE
 from oceanop.variables import VARIABLES
@@ -132,7 +133,9 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     if loser != winner:
         sentences.append(f"The largest error, {said(loser)}, is that of {loser}.")
     sentences += [_beside(name, whole, models) for name in models if name in whole.index]
-    skill = table[(table["variable"] == variable) & (table["metric"] == "skill") & (table["lead_hours"] == "all")]
+    skill = table[
+        (table["variable"] == variable) & (table["metric"] == "skill") & (table["lead_hours"] == "all")
+    ]
     skill = skill.set_index("forecaster")
     figures = [(f"{whole.loc[winner, 'value']:.{digits}f}{unit}", f"smallest error, {winner}")]
     best = next((name for name in whole.index if name in models), None)
@@ -140,19 +143,26 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
         row = skill.loc[best]
         figures.append((f"{100 * row['value']:.0f} %", f"skill of {best} over persistence"))
         sure = (
-            f" (between {100 * row['low']:.0f} and {100 * row['high']:.0f} %)" if np.isfinite(row["low"]) else ""
+            f" (interval {100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
+            if np.isfinite(row["low"])
+            else ""
         )
-        word = "removes" if row["value"] > 0 else "adds"
         sentences.append(
-            f"{best} {word} {abs(100 * row['value']):.0f} % of persistence's mean square error{sure}."
-            if word == "removes"
-            else f"{best} has no skill over persistence: its mean square error is "
-            f"{100 * (1 - row['value']):.0f} % of persistence's{sure.replace('between', 'skill between')}."
+            f"{best} removes {100 * row['value']:.0f} % of persistence's mean square error{sure}."
+            if row["value"] > 0
+            else f"{best} has no skill over persistence: its mean square error is {100 * (1 - row['value']):.0f} % of "
+            "persistence's."
         )
     starts = str(scores.attrs.get("starts", "")).split(" ")[0]
+    number = f"{cells:,}".replace(",", "\u202f")
+    sentences.append(
+        f"All this rests on {starts or 'an unknown number of'} start{'' if starts == '1' else 's'}, {len(hours)} leads "
+        f"and {number} ocean cells; numbers in brackets are {100 * CONFIDENCE:g} % intervals (see Method)."
+    )
     figures.append((f"{starts or '?'} × {len(hours)}", f"start{'' if starts == '1' else 's'} × leads scored"))
-    figures.append((f"{cells:,}".replace(",", "\u202f"), "ocean cells a map"))
-    return Summary(sentences, figures)
+    figures.append((number, "ocean cells a map"))
+    # A number and its sign stay on one line
+    return Summary([sentence.replace(" %", "\u00a0%") for sentence in sentences], figures)
 
 
 def _beside(name: str, whole: pd.DataFrame, models: list[str]) -> str:
@@ -165,7 +175,8 @@ def _beside(name: str, whole: pd.DataFrame, models: list[str]) -> str:
     best = others[0]
     change = 100 * (mine / whole.loc[best, "value"] - 1)
     apart = _apart(whole.loc[name], whole.loc[best])
-    sentence = f"{name} beats {len(better)} of {len(others)} baselines"
+    number = "all" if not worse else f"{len(better)} of"
+    sentence = f"{name} beats {number} {len(others)} baselines" if better else f"{name} beats no baseline"
     if worse:
         sentence += f" and loses to {', '.join(worse)}"
     return (

@@ -20,7 +20,7 @@ INK = "#20242b"
 MUTED = "#5b6470"
 DPI = 150
 ARROWS = 26  # along the longer side of a map; more are hatching, fewer miss the eddies
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that a picture has the same bytes everywhere
     "font.size": 9,
     "axes.edgecolor": COAST,
@@ -236,7 +236,9 @@ def _draw(
     colours = _colour_map(field.colours)
     mesh = axes.pcolormesh(cells.x, cells.y, values, cmap=colours, vmin=ends[0], vmax=ends[1], zorder=1)
     axes.add_collection(
-        LineCollection(cells.coast, colors=COAST, linewidths=0.12 * inches**0.9, capstyle="round", zorder=3)
+        LineCollection(
+            list(cells.coast), colors=COAST, linewidths=0.12 * inches**0.9, capstyle="round", zorder=3
+        )
     )
     extent = cells.extent
     axes.set_xlim(extent[:2])
@@ -336,30 +338,19 @@ def _north_arrow(axes: Any, degrees: float) -> None:
 
     figure = axes.figure
     inches = figure.dpi_scale_trans + ScaledTranslation(0, 1, axes.transAxes)
-    middle, reach = np.array([0.3, -0.3]), 0.2
-    toward = np.array([np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))])
+    angle, reach = np.deg2rad(degrees), 0.2
+
+    def place(share: float) -> tuple[float, float]:
+        return 0.3 + share * reach * float(np.sin(angle)), -0.3 + share * reach * float(np.cos(angle))
+
+    rim: dict[str, Any] = {"facecolor": "white", "edgecolor": COAST, "linewidth": 0.5, "alpha": 0.9}
+    axes.add_patch(Circle(place(0), 0.24, transform=inches, zorder=6, **rim))
+    needle: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 6, "linewidth": 0.9, "color": INK}
     axes.add_patch(
-        Circle(
-            middle,
-            0.24,
-            transform=inches,
-            facecolor="white",
-            edgecolor=COAST,
-            linewidth=0.5,
-            alpha=0.9,
-            zorder=6,
-        )
+        FancyArrowPatch(place(-1), place(0.35), transform=inches, shrinkA=0, shrinkB=0, zorder=7, **needle)
     )
-    axes.add_patch(
-        FancyArrowPatch(
-            middle - reach * toward, middle + 0.35 * reach * toward, transform=inches, color=INK,
-            arrowstyle="-|>", mutation_scale=6, linewidth=0.9, shrinkA=0, shrinkB=0, zorder=7,
-        )
-    )  # fmt: skip
-    where = middle + 0.72 * reach * toward
-    axes.text(
-        *where, "N", transform=inches, fontsize=6.5, fontweight="bold", ha="center", va="center", zorder=8
-    )
+    words: dict[str, Any] = {"fontsize": 6.5, "fontweight": "bold", "ha": "center", "va": "center"}
+    axes.text(*place(0.72), "N", transform=inches, zorder=8, **words)
 
 
 def _extend(field: Field, ends: tuple[float, float]) -> str:

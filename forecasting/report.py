@@ -19,12 +19,11 @@ from forecasting.fields import Field, drawable, field_of, hours_text, limits, ti
 from forecasting.maps import map_figure, save_png
 from forecasting.projection import Cells, cells_of
 from forecasting.scores import REFERENCE
-from oceanop.variables import vector_pairs
 
 TILES = 72  # maps in a page: at 30 to 60 kB each they stay below its limit
-TILE_SIZE = 15.0  # square inches
-TILE_DPI = 110
-TILE_COLOURS = 160
+TILE_SIZE = 8.0  # square inches; small, so that its letters are read at the width of a phone
+TILE_DPI = 140
+TILE_COLOURS = 255
 PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
 BASELINE_MAPS = 2  # baselines mapped beside the models, persistence first
 
@@ -35,17 +34,15 @@ class Tile:
 
     source: str
     alt: str
-    caption: str
 
 
 @dataclass(frozen=True)
 class Lead:
-    """All maps of one lead, fields first, then differences from the truth."""
+    """All maps of one lead: the truth, then each forecaster's field above its difference."""
 
     label: str
     when: str
-    fields: list[Tile]
-    differences: list[Tile]
+    groups: list[list[Tile]]
 
 
 def write_report(
@@ -103,7 +100,9 @@ def write_report(
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         data=_data_rows(scores, forecasts, truth, cells),
         sources=_sources(forecasts, truth, models),
-        models=[_model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models],
+        models=[
+            _model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models
+        ],
         cost=_cost_rows(names, cost),
         tables=_tables(table, models),
         curves=_curves(table, models),
@@ -121,7 +120,9 @@ def write_report(
 def _drawn_variable(truth: xr.Dataset) -> str:
     names = drawable(truth)
     if not names:
-        raise ValueError("the truth holds no field by lead, so there is nothing to map; give fields of a forecast.")
+        raise ValueError(
+            "the truth holds no field by lead, so there is nothing to map; give fields of a forecast."
+        )
     return names[0]
 
 
@@ -142,7 +143,9 @@ def _maps(
         keep = np.linspace(0, len(numbers) - 1, max(TILES // each, 1)).round().astype(int)
         numbers = [numbers[i] for i in np.unique(keep)]
     happened = {n: field_of(truth, variable=variable, lead=n) for n in numbers}
-    fields = {(n, name): field_of(forecasts[name], variable=variable, lead=n) for n in numbers for name in shown}
+    fields = {
+        (n, name): field_of(forecasts[name], variable=variable, lead=n) for n in numbers for name in shown
+    }
     wrong = {key: field.minus(happened[key[0]]) for key, field in fields.items()}
     ends = limits(*happened.values())
     # The middle forecaster sets the scale of errors: the best would drown in that of one that blew up
@@ -154,24 +157,18 @@ def _maps(
         label = hours_text(truth["lead_time"].values[n - 1])
         prefix = to / "maps" / f"{variable.replace('+', '-')}-{label.replace(' ', '').zfill(5)}"
 
-        def tile(field: Field, scale: tuple[float, float], name: str, caption: str, prefix: Path = prefix) -> Tile:
+        def tile(field: Field, scale: tuple[float, float], name: str, prefix: Path = prefix) -> Tile:
             figure = map_figure(field, cells, ends=scale, size=TILE_SIZE)
-            path = save_png(
-                figure, prefix.with_name(f"{prefix.name}-{_safe(name)}.png"), dpi=TILE_DPI, colours=TILE_COLOURS
-            )
+            path = prefix.with_name(f"{prefix.name}-{_safe(name)}.png")
+            save_png(figure, path, dpi=TILE_DPI, colours=TILE_COLOURS)
             data = base64.b64encode(path.read_bytes()).decode()
-            alt = f"Map: {field.label}, {field.who}, {field.when}"
-            return Tile(f"data:image/png;base64,{data}", alt, caption)
+            return Tile(f"data:image/png;base64,{data}", f"Map: {field.label}, {field.who}, {field.when}")
 
-        truth_tile = tile(happened[n], ends, "truth", "truth")
-        leads.append(
-            Lead(
-                label,
-                happened[n].when,
-                [truth_tile, *(tile(fields[n, name], ends, name, name) for name in shown)],
-                [tile(wrong[n, name], error_ends, f"{name}-difference", f"{name} − truth") for name in shown],
-            )
-        )
+        pairs = [
+            [tile(fields[n, name], ends, name), tile(wrong[n, name], error_ends, f"{name}-difference")]
+            for name in shown
+        ]
+        leads.append(Lead(label, happened[n].when, [[tile(happened[n], ends, "truth")], *pairs]))
     return leads
 
 
@@ -189,7 +186,10 @@ def _mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[
         (table["variable"] == variable) & (table["metric"] == "rmse") & (table["lead_hours"] == "all")
     ].sort_values("value")
     ranked = [str(name) for name in whole["forecaster"] if name not in models]
-    baselines = [*(name for name in ranked if name == REFERENCE), *(name for name in ranked if name != REFERENCE)]
+    baselines = [
+        *(name for name in ranked if name == REFERENCE),
+        *(name for name in ranked if name != REFERENCE),
+    ]
     return [name for name in [*models, *baselines[:BASELINE_MAPS]] if name in forecasts]
 
 
@@ -219,7 +219,9 @@ def _curves(table: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
         part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
         unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
         text = findings.METRIC_TEXT[metric]
-        svg = curve_svg(part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}")
+        svg = curve_svg(
+            part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}"
+        )
         if svg:
             curves.append({"title": f"{text} of the {words}", "svg": svg})
     return curves
@@ -244,7 +246,9 @@ def _data_rows(
         rows.append(("Scored", f"{share:.1f} % of the ocean: {scores.attrs.get('mask', 'the common mask')}"))
     starts = truth["init_time"].values
     leads = truth["lead_time"].values
-    period = scores.attrs.get("starts") or f"{starts.size} from {time_text(starts[0])} to {time_text(starts[-1])}"
+    period = (
+        scores.attrs.get("starts") or f"{starts.size} from {time_text(starts[0])} to {time_text(starts[-1])}"
+    )
     rows.append(("Starts", str(period)))
     rows.append(("Leads", f"{leads.size}, {hours_text(leads[0])} to {hours_text(leads[-1])}"))
     splits = _json(attrs.get("splits"))
@@ -255,9 +259,7 @@ def _data_rows(
     return rows
 
 
-def _sources(
-    forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[str]
-) -> list[dict[str, str]]:
+def _sources(forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[str]) -> list[dict[str, str]]:
     held = [truth, *(forecasts[name] for name in models if name in forecasts)]
     listed = next((found for ds in held if isinstance(found := _json(ds.attrs.get("sources")), list)), [])
     rows = []

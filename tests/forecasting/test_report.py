@@ -1,0 +1,236 @@
+"""The page: whole in one file, its numbers those of the scores, and at home in a browser."""
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from forecasting.curves import curve_svg, line_styles
+from forecasting.findings import scores_table, summarise
+from forecasting.report import write_report
+from forecasting.scores import score_table, write_csv
+from oceanop.layout import Layout
+from oceanop.metrics import Sums
+from tests.forecasting.synthetic import product
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+RUN = {
+    "data": {"state": ["uo", "vo"], "forcing": ["u10", "v10"]},
+    "model": {"name": "FNOtD", "width": 24},
+    "training": {"steps": 200, "seed": 7},
+}
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+
+
+def scored(forecasts: dict[str, xr.Dataset], truth: xr.Dataset) -> xr.Dataset:
+    """Scores with intervals over the four quarters of the grid."""
+    layout = Layout.from_dataset(truth, ["zos", "uo", "vo"], [])
+    weight = torch.from_numpy(truth["cell_area"].values * truth["mask"].values)
+    rows, columns = np.indices(truth["mask"].shape)
+    blocks = torch.from_numpy((rows >= 12) * 2 + (columns >= 13))
+
+    def packed(ds: xr.Dataset) -> torch.Tensor:
+        return torch.from_numpy(np.stack([ds[name].values[0] for name in layout.names()]))
+
+    sums = {name: Sums.of(packed(ds), packed(truth), weight, blocks) for name, ds in forecasts.items()}
+    scores = score_table(sums, layout, list(range(1, 7)), seed=0, blocks=4)
+    return scores.assign_attrs(
+        starts="1 from 2015-11-17T21:00:00 to 2015-11-17T21:00:00",
+        intervals="block bootstrap over space: 4 tiles",
+        mask="cells that are ocean in the truth",
+        mask_share_of_ocean=1.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def forecasts() -> dict[str, xr.Dataset]:
+    return {
+        "FNOtD": product("FNOtD", error=0.01),
+        "FNO": product("FNO", error=0.03),
+        "persistence": product("persistence", error=0.02),
+    }
+
+
+@pytest.fixture(scope="module")
+def scores(forecasts: dict[str, xr.Dataset]) -> xr.Dataset:
+    return scored(forecasts, product("truth"))
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, forecasts: dict[str, xr.Dataset], scores: xr.Dataset
+) -> Path:
+    to = tmp_path_factory.mktemp("report")
+    truth = product("truth").assign_attrs(
+        splits='{"train": ["2015-11-16", "2015-11-17"]}',
+        sources='[{"path": "ocean.nc", "role": "source", "sha256": "abcdef0123456789", "size": 1000000}]',
+    )
+    cost = {"FNOtD": {"training_seconds": 300.0, "forecast_seconds": 1.5, "parameters": 123456, "threads": 2}}
+    # The two longest leads are enough for a test, and every map costs a third of a second
+    write_report(
+        to,
+        scores=scores.sel(lead_hours=["5", "6", "all"]),
+        forecasts={name: ds.isel(lead_time=[4, 5]) for name, ds in forecasts.items()},
+        truth=truth.isel(lead_time=[4, 5]),
+        runs={"FNOtD": RUN, "FNO": RUN},
+        cost=cost,
+    )
+    return to
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_needs_no_other_file(page: str):
+    sources = re.findall(r"""(?:src|href|action|poster)\s*=\s*["']([^"']*)""", page)
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)|<link[^>]+stylesheet", page)
+
+
+def test_the_page_is_small_enough_to_send(folder: Path):
+    assert (folder / "report.html").stat().st_size < 6e6
+
+
+def test_maps_of_forecast_truth_and_difference_lie_beside_the_page(folder: Path):
+    names = {path.name for path in (folder / "maps").iterdir()}
+    assert {f"speed-0006h-{end}.png" for end in ("truth", "FNOtD", "FNOtD-difference")} <= names
+    assert len(names) == 2 * (1 + 2 * 3)
+
+
+def test_numbers_on_the_page_are_those_of_the_scores(page: str, scores: xr.Dataset):
+    table = re.search(r'<table class="scores">.*?</table>', page, re.S)
+    assert table is not None
+    assert "(uo+vo)" in table.group()
+    for name in ("FNOtD", "FNO", "persistence"):
+        row = re.search(rf'<th scope="row">{name}</th>(.*?)</tr>', table.group())
+        assert row is not None
+        cells = [float(value) for value in re.findall(r"<td[^>]*>([\d.]+)</td>", row.group(1))]
+        expected = scores["value"].sel(
+            forecaster=name, variable="uo+vo", metric="rmse", band="all", lead_hours=["5", "6", "all"]
+        )
+        np.testing.assert_allclose(cells, expected, rtol=5e-3)  # three figures are shown
+
+
+def test_the_best_of_every_lead_is_marked_and_no_other(page: str):
+    table = re.search(r'<table class="scores">.*?</table>', page, re.S)
+    assert table is not None
+    marked = [row for row in table.group().split("<tr") if 'class="best"' in row]
+    assert len(marked) == 1
+    assert "FNOtD" in marked[0]
+
+
+def test_the_summary_names_winner_and_loser_and_turns_with_the_scores(scores: xr.Dataset):
+    words = " ".join(summarise(scores, ["FNOtD", "FNO"], 500).sentences)
+    assert "forecast best by FNOtD" in words
+    assert "is that of FNO" in words
+    assert "FNO beats no baseline and loses to persistence" in words
+    assert "1 start, 6 leads and 500 ocean cells" in words
+    swapped = scores.copy(deep=True)
+    swapped["value"] = scores["value"].sel(forecaster=["FNO", "FNOtD", "persistence"]).variable
+    assert "forecast best by FNO," in " ".join(summarise(swapped, ["FNOtD", "FNO"], 500).sentences)
+
+
+def test_a_model_without_skill_is_told_so(scores: xr.Dataset):
+    words = " ".join(summarise(scores.sel(forecaster=["FNO", "persistence"]), ["FNO"], 500).sentences)
+    assert "FNO has no skill over persistence" in words
+
+
+def test_the_table_of_scores_is_the_csv(scores: xr.Dataset, tmp_path: Path):
+    write_csv(scores, tmp_path / "scores.csv")
+    rows = (tmp_path / "scores.csv").read_text().splitlines()
+    table = scores_table(scores)
+    assert rows[0].split(",") == list(table.columns)
+    assert len(rows) - 1 == len(table)
+    first = rows[1].split(",")
+    assert [str(v) for v in table.iloc[0, :5]] == first[:5]
+    assert float(first[5]) == pytest.approx(table.loc[0, "value"], rel=1e-6)
+
+
+def test_one_blown_up_forecast_leaves_the_frame_and_is_named(scores: xr.Dataset):
+    table = scores_table(scores)
+    part = table[(table["variable"] == "zos") & (table["metric"] == "rmse") & (table["lead_hours"] != "all")]
+    part = part.astype({"lead_hours": float})
+    part.loc[part["forecaster"] == "FNO", ["value", "low", "high"]] *= 1e3
+    styles = line_styles(["FNOtD", "FNO", "persistence"], ["FNOtD", "FNO"])
+    svg = curve_svg(part, styles, label="RMSE (m)", title="RMSE")
+    assert "Beyond the frame: FNO reaches" in svg
+
+
+def test_a_forecast_without_settings_or_cost_still_has_its_page(
+    tmp_path: Path, forecasts: dict[str, xr.Dataset], scores: xr.Dataset
+):
+    cut = {name: ds.isel(lead_time=[5]) for name, ds in forecasts.items() if name != "FNO"}
+    part = scores.sel(lead_hours=["6", "all"], forecaster=list(cut))
+    path = write_report(
+        tmp_path,
+        scores=part,
+        forecasts=cut,
+        truth=product("truth").isel(lead_time=[5]),
+        runs={"FNOtD": {}},
+        cost=None,
+    )
+    page = path.read_text(encoding="utf-8")
+    assert 'id="cost"' not in page
+    assert "single start" in page
+
+
+def browse(target: Path, profile: Path) -> tuple[str, list[str]]:
+    """Document after its scripts ran, and the errors of its console."""
+    assert BROWSER is not None
+    words = (
+        "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars disable-background-networking "
+        "disable-component-update disable-sync enable-logging=stderr v=0 dump-dom window-size=1280,900"
+    )
+    command = [
+        BROWSER,
+        *(f"--{word}" for word in words.split(" ")),
+        f"--user-data-dir={profile}",
+        target.as_uri(),
+    ]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return outcome.stdout, [line for line in outcome.stderr.splitlines() if ":CONSOLE" in line]
+
+
+@needs_browser
+def test_the_console_of_the_browser_is_heard(tmp_path: Path):
+    page = tmp_path / "broken.html"
+    page.write_text("<!doctype html><title>x</title><script>nobody.home();</script>")
+    _, errors = browse(page, tmp_path / "profile")
+    assert any("nobody is not defined" in line for line in errors)
+
+
+@needs_browser
+def test_the_page_opens_without_a_word_in_the_console_and_shows_one_lead(folder: Path, tmp_path: Path):
+    dom, errors = browse(folder / "report.html", tmp_path / "profile")
+    assert errors == []
+    assert dom.count("lead-maps") >= 2
+    assert len(re.findall(r'class="lead-maps"[^>]* hidden', dom)) == 1
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_runs_off_the_side(page: str, tmp_path: Path, width: int):
+    # A window is never narrower than 500 pixels; a frame is as narrow as a phone, and media queries hold in it too
+    frame = (
+        "<!doctype html><title>-</title><script>function measure(f) { var d = f.contentDocument; document.title = "
+        "[f.contentWindow.innerWidth, d.documentElement.scrollWidth, d.querySelectorAll('img').length].join(' '); }"
+        f'</script><iframe style="width:{width}px;height:900px;border:0" onload="measure(this)" '
+        f'srcdoc="{html.escape(page, quote=True)}"></iframe>'
+    )
+    (tmp_path / "frame.html").write_text(frame, encoding="utf-8")
+    dom, _ = browse(tmp_path / "frame.html", tmp_path / "profile")
+    title = re.search(r"<title>(\d+) (\d+) (\d+)</title>", dom)
+    assert title is not None
+    inner, scroll, images = (int(number) for number in title.groups())
+    assert images == 14
+    assert inner == width
+    assert scroll <= inner
