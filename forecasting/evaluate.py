@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,8 @@ def evaluate(
 
     All forecasters are compared on the starts and leads that the forecasts share and the truth covers, and on the
     cells that are ocean in the truth and finite in every forecast. The baselines are fitted on the splits ``train``
-    and ``validation`` of the truth and run from the same starts.
+    and ``validation`` of the truth and run from the same starts. Several forecasts of one model, trained with
+    different seeds, are scored each and, under the model's name, pooled.
 
     Parameters
     ----------
@@ -87,14 +91,15 @@ def evaluate(
     if not isinstance(truth, xr.Dataset):
         truth = open_store(truth)
     matched = match(named(forecasts), truth)
-    fitted, period = _fit(list(BASELINES) if baselines is None else baselines, matched, truth)
+    cost = {name: _cost_of(ds) for name, ds in matched.forecasts.items()}
+    fitted, period = _fit(list(BASELINES) if baselines is None else baselines, matched, truth, cost)
     wet = _common_mask(matched, truth)
     shown = _Shown(matched, truth, list(fitted)) if to is not None and report else None
     total = matched.init_steps.size
     groups, blocks, words = _blocks(matched, wet)
     sums: dict[str, Sums] = {}
     area = torch.from_numpy(Grid.from_dataset(truth).cell_area)
-    for case in _cases(matched, truth, fitted):
+    for case in _cases(matched, truth, fitted, cost):
         weight = area * wet[:, None] * case.truth.isfinite()
         for name, field in case.forecasts.items():
             part = Sums.of(field, case.truth, weight, None if groups is not None else blocks)
@@ -105,6 +110,9 @@ def evaluate(
             shown.keep(case)
         if progress is not None:
             progress("", case.number + 1, total)
+    seeds = _seeds(matched)
+    pooled = {model: reduce(add, (sums[name] for name in names)) for model, names in seeds.items()}
+    sums = pooled | sums
     number = int(blocks.max()) + 1
     hours = (matched.leads * matched.time_step / 3600).tolist()
     scores = score_table(sums, matched.layout, hours, seed=seed, blocks=number)
@@ -116,13 +124,34 @@ def evaluate(
 
         fields = shown.datasets()
         happened = fields.pop("truth")
+        told = ("institution", "license", "references", "source", "sources", "splits")
+        happened.attrs |= {name: truth.attrs[name] for name in told if name in truth.attrs}
         runs = {name: run_of(ds) for name, ds in matched.forecasts.items()}
-        write_report(Path(str(to)), scores=scores, forecasts=fields, truth=happened, runs=runs, cost=None)
+        # The seeds together have no field of their own, and the settings of any one
+        runs = {model: runs[names[0]] for model, names in seeds.items()} | runs
+        write_report(Path(str(to)), scores=scores, forecasts=fields, truth=happened, runs=runs, cost=cost)
     return scores
 
 
-def _fit(names: Sequence[str], matched: Match, truth: xr.Dataset) -> tuple[dict[str, Forecaster], str]:
-    """Baselines by name, and in words what they were fitted on."""
+def _cost_of(ds: xr.Dataset) -> dict[str, Any]:
+    """What a forecast file says of its cost."""
+    names = {"threads": "training_threads"}
+    wanted = ("parameters", "training_seconds", "forecast_seconds", "threads")
+    return {name: ds.attrs[key] for name in wanted if (key := names.get(name, name)) in ds.attrs}
+
+
+def _seeds(matched: Match) -> dict[str, list[str]]:
+    """Models that several forecasts were made with, and these forecasts: seeds are scored apart and together."""
+    models: dict[str, list[str]] = {}
+    for name, ds in matched.forecasts.items():
+        models.setdefault(str(ds.attrs.get("model", name)), []).append(name)
+    return {model: names for model, names in models.items() if len(names) > 1}
+
+
+def _fit(
+    names: Sequence[str], matched: Match, truth: xr.Dataset, cost: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Forecaster], str]:
+    """Baselines by name, and in words what they were fitted on; what the fit takes goes to ``cost``."""
     if not names:
         return {}, "no baseline"
     if (matched.init_steps < 0).any():
@@ -152,9 +181,11 @@ def _fit(names: Sequence[str], matched: Match, truth: xr.Dataset) -> tuple[dict[
         states = states[:, kept_steps]
     states = torch.where(wet[:, None], states, 0.0)
     leads = int(matched.leads.max())
-    fitted = {
-        name: baseline(name, states, times, wet, time_step=matched.time_step, leads=leads) for name in names
-    }
+    fitted = {}
+    for name in names:
+        begin = time.perf_counter()
+        fitted[name] = baseline(name, states, times, wet, time_step=matched.time_step, leads=leads)
+        cost[name] = {"training_seconds": time.perf_counter() - begin, "forecast_seconds": 0.0}
     period = (
         f"splits {' and '.join(kept)}{cut}: {times.size} steps from {text(times[0])} to {text(times[-1])}"
     )
@@ -163,14 +194,18 @@ def _fit(names: Sequence[str], matched: Match, truth: xr.Dataset) -> tuple[dict[
     return fitted, period
 
 
-def _cases(matched: Match, truth: xr.Dataset, baselines: dict[str, Forecaster]) -> Iterator[_Case]:
-    """All starts, one at a time, so that memory holds one."""
+def _cases(
+    matched: Match, truth: xr.Dataset, baselines: dict[str, Forecaster], cost: dict[str, dict[str, Any]]
+) -> Iterator[_Case]:
+    """All starts, one at a time, so that memory holds one; what the baselines take is added to ``cost``."""
     for number, start in enumerate(matched.init_steps.tolist()):
         fields = {name: _fields(ds.isel(init_time=number), matched) for name, ds in matched.forecasts.items()}
         for name, forecaster in baselines.items():
+            begin = time.perf_counter()
             run = run_forecaster(forecaster, truth, matched.layout, [start], int(matched.leads.max()))
             wanted = [state.values for _, state in run if state.lead in matched.leads]
             fields[name] = torch.stack(wanted, 1)
+            cost[name]["forecast_seconds"] += time.perf_counter() - begin
         yield _Case(number, _truth(truth, matched, number), fields)
 
 

@@ -1,5 +1,6 @@
 """From a checkpoint and a store to a forecast file."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,10 @@ def forecast(
             "title": f"Ocean forecast by {checkpoint.name}",
             "checkpoint_sha256": checkpoint.sha256,
             "run": checkpoint.run.model_dump_json(),
+            "parameters": checkpoint.parameters,
+            "training_steps": checkpoint.steps,
+            "training_seconds": round(float(checkpoint.provenance.get("training_seconds", np.nan)), 1),
+            "training_threads": int(checkpoint.provenance.get("threads", 0)),
             "input_store": origin,
             "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
         },
@@ -139,11 +144,15 @@ def produce(
     pending = sink.pending()
     total = steps.size * leads
     done = total - len(pending) * leads
-    for number, state in run_forecaster(forecaster, store, layout, steps[pending].tolist(), leads):
-        sink.write(pending[number], state)
-        done += 1
-        if progress is not None:
-            progress("", done, total)
+    begin = time.perf_counter()
+    try:
+        for number, state in run_forecaster(forecaster, store, layout, steps[pending].tolist(), leads):
+            sink.write(pending[number], state)
+            done += 1
+            if progress is not None:
+                progress("", done, total)
+    finally:
+        sink.add_seconds(time.perf_counter() - begin)
     return sink.finish()
 
 

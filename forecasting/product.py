@@ -19,6 +19,7 @@ from oceanop.grid import Grid
 from oceanop.layout import Layout
 
 BOOKKEEPING = "leads_written"
+SECONDS = "forecast_seconds"  # attribute: what the rollout and its writing took, all attempts together
 IDENTITY = ("model", "checkpoint_sha256", "run", "input_store")  # equal in two files of the same forecast
 
 
@@ -119,6 +120,10 @@ class MemoryForecast:
         for name in self.plan.layout.names():
             self.ds[name].values[start, state.lead - 1] = fields[name].values[0]
 
+    def add_seconds(self, seconds: float) -> None:
+        """Add to what the forecast has taken."""
+        self.ds.attrs[SECONDS] = round(self.ds.attrs.get(SECONDS, 0.0) + seconds, 3)
+
     def finish(self) -> xr.Dataset:
         """The whole forecast."""
         return self.ds
@@ -195,6 +200,11 @@ class ZarrForecast:
         for name in self.plan.layout.names():
             self.group[name][start, state.lead - 1] = fields[name].values[0]
         self.written[start] = state.lead
+
+    def add_seconds(self, seconds: float) -> None:
+        """Add to what the forecast has taken, unless it was whole before."""
+        if not self.group.attrs["complete"]:
+            self.group.attrs[SECONDS] = round(self.group.attrs.get(SECONDS, 0.0) + seconds, 3)
 
     def finish(self) -> xr.Dataset:
         """Declare the forecast complete and open it."""

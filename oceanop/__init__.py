@@ -6,6 +6,7 @@ from oceanop.checkpoint import Checkpoint, load_checkpoint
 from oceanop.config import Run, load_run
 from oceanop.grid import Grid
 from oceanop.layout import Channel, Layout
+from oceanop.metrics import bias, correlation, mae, rmse
 from oceanop.operators.fno import FNO
 from oceanop.operators.fnotd import FNOtD
 
@@ -23,6 +24,10 @@ __all__ = [
     "Layout",
     "Run",
     "__version__",
+    "bias",
+    "correlation",
     "load_checkpoint",
     "load_run",
+    "mae",
+    "rmse",
 ]

@@ -108,7 +108,9 @@ class Grid:
         else:
             grid_mapping = None
         kept = ds[list(dict.fromkeys(names))].reset_coords()
-        kept = kept.drop_vars([name for name in kept.coords if name not in names]).load().drop_attrs(deep=False)
+        kept = (
+            kept.drop_vars([name for name in kept.coords if name not in names]).load().drop_attrs(deep=False)
+        )
         return cls(
             latitude=latitude.transpose(*dims).to_numpy().astype(np.float64),
             longitude=longitude.transpose(*dims).to_numpy().astype(np.float64),

@@ -16,6 +16,7 @@ OCEAN_NAME = "norkyst800_surface_20151116.nc"
 WIND_NAME = "arome_wind_20151116.nc"
 WIND_SCALE = 0.02  # m s-1: a tenth of what a 10 m wind is known to, at most; int16 then reaches 650 m s-1
 CHUNK = 34  # cells: tall narrow chunks in time compress 3 % better than whole fields
+CREDIT = {"institution": "MET Norway", "license": "CC BY 4.0 (Data from MET Norway)"}
 POSITIONS = ("latitude", "longitude")  # in float32, good to half a metre: the projection has them exactly
 
 
@@ -37,7 +38,7 @@ def build_ocean(original: Path, target: Path) -> None:
     """Copy the ocean file bit for bit in its values, with stronger compression and one chunk a variable."""
     with netCDF4.Dataset(original) as old, netCDF4.Dataset(target, "w") as new:
         old.set_auto_maskandscale(False)
-        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()})
+        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()} | CREDIT)
         for name, dimension in old.dimensions.items():
             new.createDimension(name, dimension.size)
         for name, variable in old.variables.items():
@@ -78,7 +79,7 @@ def build_wind(original: Path, ocean: Path, target: Path) -> None:
         netCDF4.Dataset(target, "w") as new,
     ):
         rows, columns = rows_over_ocean(old, grid)
-        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()})
+        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()} | CREDIT)
         for name, dimension in old.dimensions.items():
             kept = {"y": rows, "x": columns}.get(name, slice(None))
             new.createDimension(name, len(range(*kept.indices(dimension.size))))

@@ -226,6 +226,7 @@ def draw(
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each operator, pooled in the scores.")] = 1,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -235,7 +236,7 @@ def demo(
     """
     from oceanop.cli.demo import run_demo
 
-    run_demo(to, quiet=quiet)
+    run_demo(to, seeds=seeds, quiet=quiet)
 
 
 def _region(text: str | None) -> tuple[float, float, float, float] | None:

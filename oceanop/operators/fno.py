@@ -61,6 +61,7 @@ class FNO(nn.Module):
             positional_embedding=None,
             channel_mlp_dropout=dropout,
         )
+        self.register_state_dict_post_hook(_tensors_only)
 
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         """Future states of one window; shapes as :meth:`FNOtD.forward`."""
@@ -76,11 +77,9 @@ class FNO(nn.Module):
         change = change.unflatten(1, (self.state_channels, self.horizon))
         return (history[:, :, -1:] + change) * wet
 
+
+def _tensors_only(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
     # neuraloperator 2.0.0 puts a plain object among the tensors of its state dict, which strict loading, averaging
-    # and safe unpickling all refuse; weights here are tensors only.
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Tensors only, for ``load_state_dict`` and ``torch.load(weights_only=True)``."""
-        state = super().state_dict(*args, **kwargs)
-        for key in [key for key, value in state.items() if not isinstance(value, Tensor)]:
-            del state[key]
-        return state
+    # and safe unpickling all refuse.
+    for key in [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        del state[key]

@@ -112,12 +112,11 @@ class _Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.gate: nn.Sequential | None = None
         if static_channels:
-            self.gate = nn.Sequential(
-                nn.Linear(static_channels, width), nn.GELU(), nn.Linear(width, 2 * width)
-            )
+            opening = nn.Linear(width, 2 * width)
             # Gates open as 1: the network begins as the ungated one.
-            nn.init.zeros_(self.gate[-1].weight)
-            nn.init.zeros_(self.gate[-1].bias)
+            nn.init.zeros_(opening.weight)
+            nn.init.zeros_(opening.bias)
+            self.gate = nn.Sequential(nn.Linear(static_channels, width), nn.GELU(), opening)
 
     def forward(self, x: Tensor, static: Tensor) -> Tensor:
         if self.gate is None:

@@ -69,7 +69,17 @@ def test_evaluate_writes_scores_maps_and_one_page(
     assert list((tmp_path / "maps").glob("*.png"))
     with (tmp_path / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == "forecaster,variable,metric,band,lead_hours,value,low,high,count".split(",")
+    assert list(rows[0]) == [
+        "forecaster",
+        "variable",
+        "metric",
+        "band",
+        "lead_hours",
+        "value",
+        "low",
+        "high",
+        "count",
+    ]
     pooled = [
         r for r in rows if r["variable"] == "uo+vo" and r["metric"] == "rmse" and r["lead_hours"] == "all"
     ]

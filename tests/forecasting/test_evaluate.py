@@ -143,10 +143,16 @@ def test_only_shared_starts_and_leads_with_truth_are_scored(
     assert counts.values[0].tolist() == [3 * wet, 3 * wet, 2 * wet, wet, 9 * wet]
 
 
-def test_equal_names_are_told_apart_by_their_seed(ocean: xr.Dataset) -> None:
+def test_seeds_are_scored_apart_and_pooled(ocean: xr.Dataset) -> None:
     members = [forecast(operator(ocean, seed=seed), ocean, start=START, leads=2) for seed in (0, 1)]
     table = evaluate(members, ocean, baselines=[])
-    assert table["forecaster"].values.tolist() == ["FNOtD-seed0", "FNOtD-seed1"]
+    assert table["forecaster"].values.tolist() == ["FNOtD", "FNOtD-seed0", "FNOtD-seed1"]
+    pooled, first, second = (
+        table["value"].sel(metric="rmse").squeeze("band").transpose("forecaster", ...).to_numpy()
+    )
+    np.testing.assert_allclose(pooled**2, (first**2 + second**2) / 2, rtol=1e-6)
+    counts = table["count"].sel(metric="rmse").squeeze("band").transpose("forecaster", ...).to_numpy()
+    np.testing.assert_array_equal(counts[0], counts[1] + counts[2])
     table = evaluate([members[0], members[0]], ocean, baselines=[])
     assert table["forecaster"].values.tolist() == ["FNOtD-seed0-1", "FNOtD-seed0-2"]
 
