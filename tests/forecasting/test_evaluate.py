@@ -154,7 +154,7 @@ def test_seeds_are_scored_apart_and_pooled(ocean: xr.Dataset) -> None:
     counts = table["count"].sel(metric="rmse").squeeze("band").transpose("forecaster", ...).to_numpy()
     np.testing.assert_array_equal(counts[0], counts[1] + counts[2])
     table = evaluate([members[0], members[0]], ocean, baselines=[])
-    assert table["forecaster"].values.tolist() == ["FNOtD-seed0-1", "FNOtD-seed0-2"]
+    assert table["forecaster"].values.tolist() == ["FNOtD", "FNOtD-seed0-1", "FNOtD-seed0-2"]
 
 
 def test_baselines_learn_nothing_from_the_test_period(one: xr.Dataset, ocean: xr.Dataset) -> None:
