@@ -16,6 +16,7 @@ from forecasting.learned import LearnedForecaster
 from forecasting.maps import draw_map
 from forecasting.product import open_forecast
 from forecasting.report import write_report
+from forecasting.truth import truth_of
 from forecasting.windows import run_forecaster
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "forecast",
     "open_forecast",
     "run_forecaster",
+    "truth_of",
     "write_report",
 ]

@@ -41,18 +41,31 @@ Quiet = Annotated[bool, typer.Option("--quiet", callback=_set_quiet, help="No pr
 Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]
 
 
+# Typer keeps click's errors of usage to itself but for this one, which is a child of all of them.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """Entry point: errors of input end in one sentence and exit code 2, an interrupt in 130."""
     try:
-        app()
-    except KeyboardInterrupt:
-        console.err.print("interrupted; what was written stays, and the same command resumes or redoes it.")
-        sys.exit(INTERRUPTED)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer makes this of an interrupt, without a word
+            _complain("interrupted; what was written stays, and the same command resumes or redoes it.")
+        sys.exit(code)
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "oceanop"
+        if error.format_message():  # 'oceanop' alone has shown its help and has nothing to say
+            _complain(f"{error.format_message().rstrip('.')}; '{command} --help' shows what it takes.")
+        sys.exit(WRONG_INPUT)
     except (ValueError, OSError) as error:
         if _Settings.debug:
             raise
-        print(f"oceanop: {_one_sentence(error)}", file=sys.stderr)
+        _complain(_one_sentence(error))
         sys.exit(WRONG_INPUT)
+
+
+def _complain(sentence: str) -> None:
+    print(f"oceanop: {sentence}", file=sys.stderr)
 
 
 def _one_sentence(error: ValueError | OSError) -> str:
@@ -209,18 +222,22 @@ def draw(
     lead: Annotated[int, typer.Option(min=1, help="Which lead, counted in steps from 1.")],
     to: Annotated[Path, typer.Option(help="The PNG to write.")],
     start: Annotated[str | None, typer.Option(help="Which start; the first where absent.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="A store that holds what happened, drawn beside with the difference.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Draw one forecast map.
 
-    Example: oceanop map f.nc --variable speed --lead 12 --to speed.png
+    Example: oceanop map f.nc --variable speed --lead 12 --truth norway.zarr --to speed.png
     """
-    from forecasting import draw_map, open_forecast
+    from forecasting import draw_map, open_forecast, truth_of
 
-    console.out.print(
-        f"{draw_map(open_forecast(forecast_file), variable=variable, lead=lead, start=start, to=to)}"
-    )
+    ds = open_forecast(forecast_file)
+    happened = None if truth is None else truth_of(ds, truth)
+    draw_map(ds, variable=variable, lead=lead, start=start, truth=happened, to=to)
+    console.out.print(f"{to}")
 
 
 @app.command()

@@ -1,8 +1,10 @@
 """Bad input by the command: one sentence on stderr, exit code 2, nothing lost."""
 
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import netCDF4
@@ -11,6 +13,7 @@ import pytest
 import xarray as xr
 
 from data_pipelines import sample_paths
+from oceanop.checkpoint import load_checkpoint
 from tests.acceptance.conftest import QUICK, Command
 
 
@@ -211,3 +214,51 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["map", "--frobnicate"], "no such option: --frobnicate"),
+        (["frobnicate"], "no such command 'frobnicate'"),
+        (["train"], "missing argument"),
+        (["demo", "--seeds", "0"], "invalid value for '--seeds'"),
+        (
+            ["ingest", "a.nc", "--to", "a.zarr", "--region", "4,6,59"],
+            "expected four numbers west,east,south,north",
+        ),
+        (["ingest", "a.nc", "--to", "a.zarr", "--split", "train"], "expected name=start/end"),
+    ],
+)
+def test_words_that_make_no_sense_are_named(
+    command: Command, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert command(*words) == 2
+    assert told in sentence(capsys).lower()
+
+
+@pytest.mark.parametrize("verb", ["ingest", "inspect", "train", "forecast", "evaluate", "map", "demo"])
+def test_every_verb_explains_itself_with_an_example(
+    command: Command, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert command(verb, "--help") == 0
+    assert f"Example: oceanop {verb}" in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_with_130_and_the_run_resumes(store: Path, tmp_path: Path) -> None:
+    to = tmp_path / "run"
+    words = ["train", "norkyst-fno", "--data", str(store), "--to", str(to), *QUICK]
+    words += ["--set", "training.checkpoint_every=1", "--set", "training.steps=500"]
+    command = [sys.executable, "-m", "oceanop", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (to / "checkpoints" / "last").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    assert load_checkpoint(to / "checkpoints" / "last").steps >= 1

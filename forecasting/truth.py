@@ -1,0 +1,58 @@
+"""What happened, in the form of a forecast: the same starts and leads, read from a store."""
+
+from pathlib import Path
+
+import xarray as xr
+
+from data_pipelines import open_store
+from data_pipelines.times import text
+from oceanop.grid import Grid
+from oceanop.variables import VARIABLES
+
+
+def truth_of(forecast: xr.Dataset, store: xr.Dataset | str | Path) -> xr.Dataset:
+    """The states of a store at the valid times of a forecast.
+
+    Parameters
+    ----------
+    forecast
+        A forecast file, ``(init_time, lead_time, ..., y, x)``.
+    store
+        A store on the same grid, or its path.
+
+    Returns
+    -------
+    xr.Dataset
+        The variables both hold, ``(init_time, lead_time, ..., y, x)``, NaN at valid times after the store's end.
+
+    Raises
+    ------
+    ValueError
+        If the store is on another grid, shares no variable, or holds none of the valid times.
+    """
+    if not isinstance(store, xr.Dataset):
+        store = open_store(store)
+    if Grid.from_dataset(store).fingerprint != Grid.from_dataset(forecast).fingerprint:
+        raise ValueError("the truth lies on another grid than the forecast; give the store it was made from.")
+    names = [name for name in VARIABLES if name in forecast.data_vars and "lead_time" in forecast[name].dims]
+    shared = [name for name in names if name in store.data_vars]
+    if not shared:
+        raise ValueError(f"the truth holds none of {', '.join(names)}; give a store with what was forecast.")
+    valid = forecast["valid_time"]
+    if not valid.isin(store["time"]).any():
+        times = store["time"].values
+        raise ValueError(
+            f"the truth, from {text(times[0])} to {text(times[-1])}, holds none of the forecast's times; give a store "
+            "that covers the time after a start."
+        )
+    steps = store["time"].to_index().get_indexer(valid.to_numpy().ravel())
+    happened = store[shared].isel(time=("valid", steps.clip(0))).where(xr.DataArray(steps >= 0, dims="valid"))
+    arrays = {
+        name: (
+            forecast[name].dims,
+            happened[name].to_numpy().reshape(*valid.shape, *happened[name].shape[1:]),
+            store[name].attrs,
+        )
+        for name in shared
+    }
+    return forecast.drop_vars(names).assign(arrays).assign_attrs(model="truth")
