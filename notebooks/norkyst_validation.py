@@ -60,7 +60,7 @@ SETTINGS: dict[str, dict[str, list[str]]] = {
         "three windows": ["training.windows=3"],
         "window 6 + 12": ["model.horizon=12", "training.windows=1"],
         "with position": ["model.position=true"],
-        "modes 16 x 16": ["model.modes=[16,16]"],
+        "modes 20 x 20": ["model.modes=[20,20]"],
         "modes 10 x 10": ["model.modes=[10,10]"],
         "noise 0.15": ["training.noise=0.15"],
         "noise 0.5": ["training.noise=0.5"],
