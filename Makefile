@@ -1,4 +1,4 @@
-# make install | test | lint | format | demo | benchmark | clean
+# make install | test | lint | format | demo | norkyst | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
 # VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration.
@@ -12,7 +12,7 @@ STAMP := $(VENV)/installed
 TO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo lint format benchmark clean
+.PHONY: help install test demo norkyst norkyst-validation lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -41,6 +41,17 @@ format: $(STAMP)  ## let ruff put the code in form
 
 demo: $(STAMP)  ## from shipped data to a report, offline
 	$(BIN)/oceanop demo --to $(TO)
+
+RESULTS := notebooks/results/norkyst
+
+norkyst: $(STAMP)  ## the README's results: three seeds of each operator on the shipped sample
+	$(BIN)/oceanop demo --seeds 3 --to runs/norkyst
+	cp runs/norkyst/report/scores.csv $(RESULTS)/scores.csv
+	$(BIN)/oceanop map runs/norkyst/norkyst-fnotd-seed0.zarr --variable speed --lead 12 \
+		--truth runs/norkyst/norkyst.zarr --to $(RESULTS)/map.png
+
+norkyst-validation: $(STAMP)  ## how the shipped settings were chosen, without the test hours
+	$(BIN)/python notebooks/norkyst_validation.py --to runs/validation
 
 benchmark: $(STAMP)  ## speed and memory beside peers
 	$(BIN)/python -m pytest -m benchmark -s

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from oceanop.build import build_step
-from oceanop.config import Run, parse_run
+from oceanop.config import Run
 from oceanop.layout import Layout
 from oceanop.step import WindowStep
 
@@ -77,7 +78,13 @@ class Checkpoint:
     def step(self) -> WindowStep:
         """The window step with its weights, ready to forecast."""
         step = build_step(self.run, self.layout, static=self.weights["static"], wet=self.weights["wet"])
-        step.load_state_dict(self.weights)
+        try:
+            step.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the checkpoint's weights do not fit the operator that its run describes: "
+                f"{' '.join(str(error).split())}. Train again, or read it with the version that wrote it."
+            ) from None
         return step.eval()
 
     @property
@@ -128,32 +135,48 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         kind = "a folder" if path.is_dir() else "no such file"
         raise ValueError(f"{path}: {kind}; expected a checkpoint, such as RUN/checkpoints/best.")
     data = path.read_bytes()
+    refusal = (
+        f"{path}: not an oceanop checkpoint ({len(data)} bytes); expected a file that 'oceanop train' wrote."
+    )
+    # A bare pickle is not what we write; torch would read it with a warning.
+    if not data.startswith(ZIP):
+        raise ValueError(refusal)
     try:
-        # A bare pickle is not what we write; torch would read it with a warning.
-        if not data.startswith(ZIP):
-            raise EOFError
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        known = content["oceanop_checkpoint"]
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{path}: not an oceanop checkpoint ({len(data)} bytes); expected a file that 'oceanop train' wrote."
-        ) from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError):
+        raise ValueError(refusal) from None
+    known = content.get("oceanop_checkpoint") if isinstance(content, dict) else None
+    if not isinstance(known, int):
+        raise ValueError(refusal)
     if known > FORMAT:
         raise ValueError(
             f"{path}: checkpoint format {known}; this version reads up to {FORMAT}. Update oceanop."
         )
-    return Checkpoint(
-        run=parse_run(json.loads(content["run"]), str(path)),
-        layout=Layout.from_dict(json.loads(content["layout"])),
-        grid_fingerprint=content["grid_fingerprint"],
-        grid_shape=tuple(content["grid_shape"]),
-        time_step=np.timedelta64(round(content["time_step"]), "s"),
-        steps=content["steps"],
-        weights=content["weights"],
-        provenance=json.loads(content["provenance"]),
-        training=content["training"],
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
+    try:
+        return Checkpoint(
+            run=Run.model_validate_json(content["run"]),
+            layout=Layout.from_dict(json.loads(content["layout"])),
+            grid_fingerprint=content["grid_fingerprint"],
+            grid_shape=tuple(content["grid_shape"]),
+            time_step=np.timedelta64(round(content["time_step"]), "s"),
+            steps=content["steps"],
+            weights={name: _tensor(value) for name, value in content["weights"].items()},
+            provenance=json.loads(content["provenance"]),
+            training=content["training"],
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+    except ValidationError as error:
+        raise ValueError(
+            f"{path}: its run is not one this version knows ({error.errors()[0]['msg']})."
+        ) from None
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise ValueError(refusal) from None
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError
+    return value
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:

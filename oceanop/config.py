@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Split = Literal["train", "validation"]
 
@@ -29,6 +29,17 @@ class DataConfig(_Table):
         description="splits the weights are fitted on; with 'validation' among them nothing is selected on it",
     )
 
+    @field_validator("state", "forcing", "fit")
+    @classmethod
+    def _each_once(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("each name once")
+        return names
+
+
+Count = Annotated[int, Field(ge=1)]
+Zeros = Annotated[int, Field(ge=0)]
+
 
 class _Operator(_Table):
     history: int = Field(6, ge=1, description="past steps of one window")
@@ -46,7 +57,7 @@ class FNOConfig(_Operator):
 
     name: Literal["FNO"]
     horizon: int = Field(6, ge=1, description="future steps of one window; 1 is the one-step FNO")
-    modes: tuple[int, int] = Field((20, 20), description="kept modes along (y, x)")
+    modes: tuple[Count, Count] = Field((20, 20), description="kept modes along (y, x)")
     width: int = Field(40, ge=1, description="hidden channels")
 
 
@@ -55,12 +66,15 @@ class FNOtDConfig(_Operator):
 
     name: Literal["FNOtD"]
     horizon: int = Field(6, ge=1, description="future steps of one window")
-    modes: tuple[int, int, int] = Field((8, 16, 16), description="kept modes along (t, y, x)")
+    modes: tuple[Count, Count, Count] = Field((8, 16, 16), description="kept modes along (t, y, x)")
     width: int = Field(24, ge=1, description="hidden channels")
     gate: bool = Field(True, description="coast-aware gates in each layer")
-    padding: tuple[int, int, int] = Field((0, 0, 0), description="zeros behind t, y and x inside the network")
+    padding: tuple[Zeros, Zeros, Zeros] = Field(
+        (0, 0, 0), description="zeros behind t, y and x inside the network"
+    )
 
 
+MODELS: dict[Any, type[BaseModel]] = {"FNO": FNOConfig, "FNOtD": FNOtDConfig}
 ModelConfig = Annotated[FNOConfig | FNOtDConfig, Field(discriminator="name")]
 
 
@@ -86,9 +100,11 @@ class TrainingConfig(_Table):
     unroll_from: float = Field(
         0.5, ge=0, le=1, description="share of the steps after which windows are unrolled"
     )
-    validate_every: int = Field(50, ge=1, description="steps between validations")
+    validate_every: int | None = Field(None, ge=1, description="steps between validations; 50 where absent")
     validation_leads: int | None = Field(
-        None, ge=1, description="leads of a validation forecast; two windows if absent"
+        None,
+        ge=1,
+        description="leads of a validation forecast; two windows, or what the split holds, where absent",
     )
     checkpoint_every: int = Field(25, ge=1, description="steps between checkpoints")
     threads: int | None = Field(
@@ -109,6 +125,16 @@ class Run(_Table):
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     compression: CompressionConfig = CompressionConfig()
+
+    @model_validator(mode="after")
+    def _validation_has_an_effect(self) -> "Run":
+        if "validation" in self.data.fit:
+            for name in ("validate_every", "validation_leads"):
+                if getattr(self.training, name) is not None:
+                    raise ValueError(
+                        f"'training.{name}' turns nothing while 'validation' is in data.fit; leave one of the two out"
+                    )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -173,7 +199,12 @@ def presets() -> list[str]:
 def _run_text(source: str | Path) -> tuple[str, str]:
     path = Path(source)
     if path.is_file():
-        return str(path), path.read_text(encoding="utf-8")
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{path}: not a TOML file: it is not text. Give the run as UTF-8 text."
+            ) from None
     if str(source) in presets():
         return str(source), (resources.files("oceanop") / "presets" / f"{source}.toml").read_text(
             encoding="utf-8"
@@ -198,10 +229,11 @@ def _apply(data: dict[str, Any], change: str) -> None:
 
 def _sentence(item: Any) -> str:
     # pydantic inserts the name of a chosen union member into the path; the file does not hold it.
-    path = [str(part) for part in item["loc"] if part not in ("FNO", "FNOtD")]
+    path = [str(part) for part in item["loc"] if part not in MODELS]
+    model = next((MODELS[part] for part in item["loc"] if part in MODELS), FNOtDConfig)
     where = ".".join(path)
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{where}' (value {item['input']!r}); {_known(path)}"
+        return f"unknown key '{where}' (value {item['input']!r}); {_known(path, model)}"
     if item["type"] == "union_tag_invalid":
         return f"'{where}.name' is {item['input'].get('name')!r}; choose FNO or FNOtD"
     message = item["msg"].removeprefix("Value error, ")
@@ -210,17 +242,13 @@ def _sentence(item: Any) -> str:
     return f"'{where}' is {item['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _known(path: list[str]) -> str:
+def _known(path: list[str], model: type[BaseModel]) -> str:
     if len(path) == 1:
         return f"tables are {', '.join(Run.model_fields)}"
     known: dict[str, type[BaseModel]] = {
         "data": DataConfig,
+        "model": model,
         "training": TrainingConfig,
         "compression": CompressionConfig,
     }
-    fields = (
-        known[path[0]].model_fields
-        if path[0] in known
-        else {**FNOtDConfig.model_fields, **FNOConfig.model_fields}
-    )
-    return f"[{path[0]}] knows {', '.join(fields)}"
+    return f"[{path[0]}] knows {', '.join(known[path[0]].model_fields)}"

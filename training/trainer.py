@@ -1,5 +1,6 @@
 """The training run, told from top to bottom: one process, one store, one operator."""
 
+import copy
 import math
 import os
 import platform
@@ -13,9 +14,11 @@ import torch
 import xarray as xr
 
 from data_pipelines import Batch, WindowDataset, WindowLoader, open_store, read_statistics
+from data_pipelines.splits import steps_of_splits
+from data_pipelines.windows import longest_run
 from oceanop.build import build_step
 from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from oceanop.config import Run, run_to_toml
+from oceanop.config import Run, load_run, run_to_toml
 from oceanop.features import static_fields
 from oceanop.layout import Layout
 from oceanop.normalise import Scaling
@@ -29,6 +32,8 @@ from training.schedule import Phase, learning_rate, phases
 from training.validation import validate
 
 Progress = Callable[[str, int, int], None]
+
+VALIDATE_EVERY = 50  # steps, unless the run says otherwise
 
 
 def train(
@@ -86,8 +91,8 @@ class _Trainer:
         self.validation = self._validation(ds)
         self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area))
         torch.manual_seed(training.seed)
-        self.step = self._build(ds, first)
-        self.averaged = self._build(ds, first)  # its own weights are never used: it takes the averages
+        self.step = self._build(ds, first if previous is None else None)
+        self.averaged = copy.deepcopy(self.step)  # its own weights are never used: it takes the averages
         self.average = MovingAverage(self.step, training.ema_decay)
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=0.0, weight_decay=training.weight_decay)
         self.done, self.seconds, self.best = 0, 0.0, math.inf
@@ -102,16 +107,27 @@ class _Trainer:
         )
 
     def _validation(self, ds: xr.Dataset) -> WindowDataset | None:
+        """Windows to validate on: as many leads as are asked for, else two windows or what the split holds."""
         if "validation" in self.run.data.fit:
             return None
-        leads = self.run.training.validation_leads or 2 * self.run.model.horizon
-        return self._dataset(ds, "validation", leads)
+        history, leads = self.run.model.history, self.run.training.validation_leads
+        held = longest_run(ds["time"].values, steps_of_splits(ds, "validation")) - history
+        if held < (leads or 1):
+            raise ValueError(
+                f"{self.store}: the split validation holds {held + history} steps in one piece, too few for {history} "
+                f"past steps and {leads or 1} to forecast; give it more time, lower training.validation_leads, or fit "
+                'on it too with data.fit=["train","validation"].'
+            )
+        return self._dataset(ds, "validation", leads or min(2 * self.run.model.horizon, held))
 
-    def _build(self, ds: xr.Dataset, windows: WindowDataset) -> WindowStep:
+    def _build(self, ds: xr.Dataset, windows: WindowDataset | None) -> WindowStep:
+        """A fresh step; without windows its growth is left to the checkpoint that will be loaded."""
         statistics = read_statistics(self.store)
         depth = ds["deptho"].to_numpy() if "deptho" in ds else None
         state = Scaling.from_statistics(statistics, self.layout.state)
-        horizon = self.run.model.horizon
+        growth = None
+        if windows is not None:
+            growth = change_growth(windows, horizon=self.run.model.horizon, std=state.std, weight=self.weight)
         return build_step(
             self.run,
             self.layout,
@@ -119,7 +135,7 @@ class _Trainer:
             wet=self.layout.wet(ds),
             state=state,
             forcing=Scaling.from_statistics(statistics, self.layout.forcing),
-            growth=change_growth(windows, horizon=horizon, std=state.std, weight=self.weight),
+            growth=growth,
         )
 
     def fit(self, progress: Progress) -> None:
@@ -207,7 +223,8 @@ class _Trainer:
         """Validate and write checkpoints where they are due; a few words on the validation."""
         training, words = self.run.training, ""
         ended = self.done == training.steps
-        if self.validation is not None and (ended or self.done % training.validate_every == 0):
+        every = training.validate_every or VALIDATE_EVERY
+        if self.validation is not None and (ended or self.done % every == 0):
             self.average.copy_to(self.averaged)
             scores = validate(self.averaged, self.validation, self.weight, horizon=self.run.model.horizon)
             log.write(step=self.done, validation=scores)
@@ -215,10 +232,11 @@ class _Trainer:
             if scores["all"] < self.best:
                 self.best = scores["all"]
                 self._save("best", None)
-        if ended or self.done % training.checkpoint_every == 0:
-            self._save("last", loader)
+        # Last comes last: whoever finds it complete finds the best beside it.
         if ended and self.validation is None:
             self._save("best", None)
+        if ended or self.done % training.checkpoint_every == 0:
+            self._save("last", loader)
         return words
 
     def _save(self, name: str, loader: WindowLoader | None) -> None:
@@ -251,9 +269,17 @@ class _Trainer:
                 f"{self.to}: the run was begun on another grid ({previous.grid_shape[0]} x {previous.grid_shape[1]}) "
                 f"than {self.store} has; resume with the store it was begun on."
             )
+        told, now = previous.provenance["store_attributes"], self.provenance["store_attributes"]
+        for name in ("request", "sources", "splits"):
+            if told.get(name) != now.get(name):
+                raise ValueError(
+                    f"{self.to}: the run was begun on {previous.provenance['store']}, whose {name} are not those of "
+                    f"{self.store}; resume with the store it was begun on."
+                )
         state = previous.training
         assert state is not None
         self.step.load_state_dict(state["step"])
+        self.averaged.load_state_dict(state["step"])  # for its buffers; parameters are set at each use
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader_state, self.best = state["loader"], state["best"]
@@ -278,29 +304,31 @@ def _previous(to: Path, run: Run, resume: bool) -> Checkpoint | None:
             )
         return None
     if not last.exists():
+        begun = to / "run.toml"
+        if begun.exists() and (before := load_run(begun)) != run:
+            raise ValueError(_other_settings(to, before, run))
         return None
     previous = load_checkpoint(last)
     if previous.run != run:
-        raise ValueError(
-            f"{to}: was begun with other settings ({_difference(previous.run, run)}); resume with the same."
-        )
+        raise ValueError(_other_settings(to, previous.run, run))
     if previous.training is None:
         raise ValueError(f"{last}: holds no optimizer state and cannot be resumed.")
     return previous
 
 
-def _difference(before: Run, now: Run) -> str:
+def _other_settings(to: Path, before: Run, now: Run) -> str:
     old, new = before.model_dump(), now.model_dump()
-    return ", ".join(
+    differences = ", ".join(
         f"{table}.{key} was {old[table].get(key)!r} and is {new[table].get(key)!r}"
         for table in old
         for key in dict.fromkeys([*old[table], *new[table]])
         if old[table].get(key) != new[table].get(key)
     )
+    return f"{to}: was begun with other settings ({differences}); resume with the same."
 
 
 def _provenance(ds: xr.Dataset, store: Path, run: Run) -> dict[str, Any]:
-    kept = ("title", "institution", "source", "sources", "splits", "config_sha256", "references", "license")
+    kept = ("title", "institution", "source", "sources", "request", "splits", "references", "license")
     return {
         "store": store.name,
         "store_attributes": {name: str(ds.attrs[name]) for name in kept if name in ds.attrs},

@@ -10,11 +10,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Report = Callable[[str, int, int], None]  # what is done or how it goes, steps done, steps in all
 
@@ -49,10 +52,23 @@ class _PlainLines:
             return
         self.last = now
         elapsed = now - self.begin
-        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else f", {elapsed:.0f} s"
+        rate = f", {done / elapsed:.2g}/s" if done and elapsed > 0 else ""
+        left = (
+            f"{rate}, {elapsed / done * (total - done):.0f} s left"
+            if 0 < done < total
+            else f", {elapsed:.0f} s"
+        )
         print(
             f"{self.title}: {done}/{total}{left}{f'; {words}' if words else ''}", file=sys.stderr, flush=True
         )
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s")
 
 
 def _bar() -> Progress:
@@ -61,6 +77,7 @@ def _bar() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -50,7 +50,9 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer makes this of an interrupt, without a word
-            _complain("interrupted; what was written stays, and the same command resumes or redoes it.")
+            _complain(
+                "interrupted; what was written stays: a run goes on with --resume, all else with the same command."
+            )
         sys.exit(code)
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "oceanop"

@@ -50,11 +50,30 @@ def test_set_changes_one_value_and_keeps_types() -> None:
         ("model.name=UNet", r"'model.name' is 'UNet'; choose FNO or FNOtD"),
         ("compression.method=qsgd", r"'compression.method' is 'qsgd': input should be 'off'"),
         ("steps=3", r"expected table.key=value"),
+        ("model.padding=[-1,0,0]", r"'model.padding.0' is -1: input should be greater than or equal to 0"),
+        ("model.modes=[0,4,4]", r"'model.modes.0' is 0: input should be greater than or equal to 1"),
+        ('data.state=["uo","uo"]', r"'data.state' is \['uo', 'uo'\]: each name once"),
+        (
+            "training.validate_every=5",
+            r"'training.validate_every' turns nothing while 'validation' is in data.fit",
+        ),
     ],
 )
 def test_a_wrong_run_key_or_value_is_named(change: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         load_run("norkyst-fnotd", [change])
+
+
+def test_the_keys_that_are_told_are_those_of_the_model_chosen() -> None:
+    with pytest.raises(ValueError, match=r"unknown key 'model.gate'") as told:
+        load_run("norkyst-fno", ["model.gate=true"])
+    assert "padding" not in str(told.value)
+
+
+def test_a_binary_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_bytes(b"\x89HDF")
+    with pytest.raises(ValueError, match=r"run\.toml: not a TOML file: it is not text"):
+        load_run(tmp_path / "run.toml")
 
 
 def test_a_run_that_is_neither_file_nor_preset_lists_the_presets() -> None:
@@ -134,6 +153,33 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
         ValueError, match=r"not an oceanop checkpoint \(\d+ bytes\); expected a file that 'oceanop train'"
     ):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.ones(3), {"oceanop_checkpoint": 1}, {"oceanop_checkpoint": "x"}, {"weights": 1}],
+    ids=["tensor", "keys missing", "format no number", "another dictionary"],
+)
+def test_a_foreign_torch_file_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "best")
+    with pytest.raises(ValueError, match="not an oceanop checkpoint"):
+        load_checkpoint(tmp_path / "best")
+
+
+def test_a_newer_format_says_what_to_do(tmp_path: Path) -> None:
+    torch.save({"oceanop_checkpoint": 99}, tmp_path / "best")
+    with pytest.raises(
+        ValueError, match=r"checkpoint format 99; this version reads up to 1\. Update oceanop"
+    ):
+        load_checkpoint(tmp_path / "best")
+
+
+def test_weights_that_do_not_fit_the_run_are_named(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint()
+    del checkpoint.weights["mean"]
+    save_checkpoint(tmp_path / "best", checkpoint)
+    with pytest.raises(ValueError, match=r"weights do not fit the operator .*mean"):
+        _ = load_checkpoint(tmp_path / "best").step
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:

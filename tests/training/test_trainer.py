@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from data_pipelines import WindowDataset, ingest
-from oceanop.checkpoint import Checkpoint, load_checkpoint
+from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oceanop.config import run_to_toml
 from oceanop.rollout import rollout
 from tests.training.conftest import SPLITS, tiny_run, write_source
@@ -72,6 +72,40 @@ def test_a_resumed_run_ends_as_if_never_stopped(
         for run in (tmp_path / "run", undisturbed)
     )
     assert ours == theirs
+
+
+@pytest.mark.parametrize("fit", [["train"], ["train", "validation"]], ids=" and ".join)
+def test_a_stop_after_any_save_loses_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: list[str]
+) -> None:
+    run = tiny_run(steps=6, validate_every=2 if fit == ["train"] else None)
+    run = run.model_copy(update={"data": run.data.model_copy(update={"fit": fit})})
+    saves: list[Path] = []
+
+    def save_and_stop(path: Path, checkpoint: Checkpoint) -> None:
+        save_checkpoint(path, checkpoint)
+        saves.append(path)
+        if len(saves) == stop_after:
+            raise _StopError
+
+    monkeypatch.setattr("training.trainer.save_checkpoint", save_and_stop)
+    stop_after = 0
+    train(run, store, tmp_path / "whole")
+    total = len(saves)
+    assert total >= 3
+    for stop_after in range(1, total + 1):
+        saves.clear()
+        to = tmp_path / f"stopped-{stop_after}"
+        with pytest.raises(_StopError):
+            train(run, store, to)
+        saves.clear()
+        stopped, stop_after = stop_after, 0
+        best = train(run, store, to, resume=True)
+        assert same_weights(
+            load_checkpoint(tmp_path / "whole" / "checkpoints" / "best"), load_checkpoint(best)
+        )
+        last = load_checkpoint(to / "checkpoints" / "last")
+        assert same_weights(load_checkpoint(tmp_path / "whole" / "checkpoints" / "last"), last), stopped
 
 
 def test_a_killed_process_resumes_bit_for_bit(store: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -145,7 +179,7 @@ def test_a_travelling_wave_is_learned(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_fitted_on_validation_selects_nothing_on_it(store: Path, tmp_path: Path) -> None:
-    run = tiny_run(steps=4)
+    run = tiny_run(steps=4, validate_every=None)
     run = run.model_copy(update={"data": run.data.model_copy(update={"fit": ["train", "validation"]})})
     best = train(run, store, tmp_path / "run")
     assert load_checkpoint(best).steps == 4
@@ -167,6 +201,34 @@ def test_resuming_on_another_grid_is_refused(undisturbed: Path, tmp_path: Path) 
     other = ingest([str(tmp_path / "other.nc")], to=tmp_path / "other.zarr", splits=SPLITS)
     with pytest.raises(ValueError, match=r"begun on another grid \(6 x 12\)"):
         train(tiny_run(), other, undisturbed, resume=True)
+
+
+def test_resuming_on_another_store_is_refused(store: Path, undisturbed: Path, tmp_path: Path) -> None:
+    write_source(tmp_path / "channel.nc")
+    shifted = {**SPLITS, "train": ("2020-01-01T01", "2020-01-02T05")}
+    other = ingest([str(tmp_path / "channel.nc")], to=tmp_path / "other.zarr", splits=shifted)
+    with pytest.raises(
+        ValueError, match=r"was begun on channel\.zarr, whose .* are not those of .*other\.zarr"
+    ):
+        train(tiny_run(), other, undisturbed, resume=True)
+
+
+def test_other_settings_are_refused_before_the_first_checkpoint_too(store: Path, tmp_path: Path) -> None:
+    def stop(words: str, done: int, total: int) -> None:
+        raise _StopError
+
+    with pytest.raises(_StopError):
+        train(tiny_run(), store, tmp_path / "run", progress=stop)
+    assert not (tmp_path / "run" / "checkpoints" / "last").exists()
+    with pytest.raises(ValueError, match=r"training\.steps was 12 and is 13"):
+        train(tiny_run(steps=13), store, tmp_path / "run", resume=True)
+
+
+def test_a_validation_period_too_short_is_named(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"split validation holds 12 steps .* 3 past steps and 10 to forecast"
+    ):
+        train(tiny_run(validation_leads=10), store, tmp_path / "run")
 
 
 def test_a_store_too_short_for_a_window_is_refused(store: Path, tmp_path: Path) -> None:
