@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.levels import require_sea
 from data_pipelines.plan import Plan, is_state
 from data_pipelines.regrid import Regridder
 from data_pipelines.schema import check_values
@@ -72,6 +73,8 @@ def build(target: Path, plan: Plan, attributes: dict[str, Any], progress: Progre
             f"{plan.ocean[0].where}: no cell holds every state variable at every step, so nothing is ocean; choose "
             "another region or fewer variables."
         )
+    if wet.ndim == 3:
+        require_sea(wet, plan)
     writer.set_static("mask", wet.astype(np.int8))
     if plan.static:
         writer.set_static("deptho", _sea_floor(plan, surface))

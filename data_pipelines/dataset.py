@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import open_store
-from data_pipelines.times import Times
+from data_pipelines.times import Times, text
 from data_pipelines.windows import longest_run, time_step, window_starts
 from oceanop.grid import Grid
 from oceanop.layout import Layout
@@ -71,7 +73,8 @@ class WindowDataset:
     Raises
     ------
     ValueError
-        If no window fits, a split or channel is not there, or the store is incomplete.
+        If no window fits, a split or channel is not there, the store is incomplete, or a value is missing at sea in a
+        step that a window uses (of a store too large for memory: when that window is read).
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class WindowDataset:
         if history < 1 or horizon < 1:
             raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
         ds = store if isinstance(store, xr.Dataset) else open_store(store)
-        where = str(ds.encoding.get("source", "the data set"))
+        where = self._where = str(ds.encoding.get("source", "the data set"))
         self.history, self.horizon, self.split = history, horizon, split
         self.layout = Layout.from_dataset(ds) if layout is None else layout
         if not self.layout.state:
@@ -93,6 +96,7 @@ class WindowDataset:
         self.grid = Grid.from_dataset(ds)
         self.times: Times = ds["time"].values
         self.wet = self.layout.wet(ds)
+        self._sea = {"state": self.wet, "forcing": torch.from_numpy(self.grid.mask)[None]}
         # A store too short for any window is told before one asks which of its splits are there.
         whole = window_starts(self.times, history + horizon).size
         taken = split if whole else None
@@ -104,17 +108,19 @@ class WindowDataset:
         step = time_step(self.times)
         if not self.starts.size or step is None:
             raise ValueError(
-                f"{where}: a window needs {history + horizon} steps without a gap (history {history}, horizon "
-                f"{horizon}), and {_named(taken)} has at most {longest_run(self.times, allowed)} of "
-                f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or a shorter "
-                "history and horizon."
+                f"{where}: a window needs {history + horizon} steps without a gap (history {history} and "
+                f"{horizon} following steps), and {_named(taken)} has at most {longest_run(self.times, allowed)} of "
+                f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or fewer steps "
+                "of history and after it."
             )
         self.time_step = step
         self._ds = ds
         channels = len(self.layout.state) + len(self.layout.forcing)
         self._held: tuple[Tensor, Tensor] | None = None
         if 4 * channels * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT:
-            self._held = self._read(slice(0, len(self.times)))
+            used = np.zeros(len(self.times), dtype=bool)
+            used[self.starts[:, None] + np.arange(history + horizon)] = True
+            self._held = self._read(slice(0, len(self.times)), used)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -126,16 +132,33 @@ class WindowDataset:
         first = int(self.starts[index])
         middle, last = first + self.history, first + self.history + self.horizon
         if self._held is None:
-            state, forcing = self._read(slice(first, last))
+            state, forcing = self._read(slice(first, last), np.ones(last - first, dtype=bool))
         else:
             state, forcing = (part[:, first:last] for part in self._held)
         return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
 
-    def _read(self, steps: slice) -> tuple[Tensor, Tensor]:
+    def _read(self, steps: slice, used: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """State and forcing of some steps; those that are used have to be whole at sea."""
         block = self._ds.isel(time=steps)
+        state, forcing = (self._whole(block, role, used) for role in ("state", "forcing"))
         # Values off the mask are kept in files as they came; a tensor's land is 0.
-        state = torch.where(self.wet[:, None], self.layout.pack(block, "state"), 0.0)
-        return state, self.layout.pack(block, "forcing")
+        return torch.where(self.wet[:, None], state, 0.0), forcing
+
+    def _whole(self, block: xr.Dataset, role: Literal["state", "forcing"], used: NDArray[np.bool_]) -> Tensor:
+        fields = self.layout.pack(block, role, missing=np.nan)
+        seas = self._sea[role].expand(len(fields), -1, -1)
+        for channel, values, sea in zip(getattr(self.layout, role), fields, seas, strict=True):
+            lacking = (sea & ~torch.isfinite(values)).sum((-2, -1))
+            lost = np.flatnonzero(lacking.numpy().astype(bool) & used)
+            if lost.size:
+                first = int(lost[0])
+                raise ValueError(
+                    f"{self._where}: {role} '{channel}' is missing at {text(block['time'].values[first])} on "
+                    f"{int(lacking[first])} of {int(sea.sum())} ocean cells; drop such steps, choose splits without "
+                    "them, or ingest the source again, which takes cells that lack values out of the mask."
+                )
+            values[torch.isnan(values)] = 0.0
+        return fields
 
 
 def _named(split: str | Sequence[str] | None) -> str:

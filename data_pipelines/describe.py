@@ -200,6 +200,8 @@ def _provenance(ds: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {key: str(ds.attrs[key]) for key in _PROVENANCE if key in ds.attrs}
     if "sources" in ds.attrs:
         found["sources"] = json.loads(ds.attrs["sources"])
+    if "depths_without_sea" in ds.attrs:
+        found["depths_without_sea"] = np.atleast_1d(ds.attrs["depths_without_sea"]).tolist()
     return found
 
 

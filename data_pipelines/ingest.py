@@ -9,11 +9,13 @@ from typing import Any
 
 from data_pipelines import provenance
 from data_pipelines.build import Progress, build
+from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import box, make_plan
 from data_pipelines.series import Depths, parsed_depths
 from data_pipelines.sources import Source, open_source, source_paths
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
+from data_pipelines.times import as_text
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -29,7 +31,7 @@ def ingest(
     depths: Depths = "surface",
     region: Sequence[float] | None = None,
     coarsen: int = 1,
-    splits: Mapping[str, Sequence[str]] | None = None,
+    splits: Mapping[str, Sequence[Any]] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Bring ocean files, and the weather over them, to one store.
@@ -49,13 +51,15 @@ def ingest(
     variables
         Canonical names to keep; None keeps all that is known.
     depths
-        ``surface`` (the top level, within 5 m), ``all``, or metres.
+        ``surface`` (the top level, within 5 m), ``all`` (levels without sea are left out, and the store's attribute
+        ``depths_without_sea`` names them), or metres.
     region
         ``west, east, south, north`` in degrees.
     coarsen
         Cells along the side of the blocks that are averaged.
     splits
-        Name to first and last time; None gives 70, 15 and 15 % of the time to train, validation and test.
+        Name to first and last time, text or dates; None gives 70, 15 and 15 % of the time to train, validation and
+        test.
     progress
         Called with what is done, steps done, and steps in all.
 
@@ -90,7 +94,9 @@ def ingest(
         "depths": parsed_depths(depths),
         "region": None if region is None else box(region),
         "coarsen": int(coarsen),
-        "splits": None if splits is None else {name: list(ends) for name, ends in splits.items()},
+        "splits": None
+        if splits is None
+        else {name: [as_text(end) for end in ends] for name, ends in splits.items()},
     }
     files = [provenance.file_identity(path, role) for role, given in paths.items() for path in given]
     target = Path(to)
@@ -103,11 +109,12 @@ def ingest(
                 source = open_source(path, product)
                 stack.callback(source.close)
                 opened[role].append(source)
-        plan = make_plan(opened, options)
+        plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])
+        chosen = default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
         attributes = _root_attributes(opened["source"][0], files, options)
-        attributes["splits"] = json.dumps(
-            default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
-        )
+        attributes["splits"] = json.dumps(chosen)
+        if dropped:
+            attributes["depths_without_sea"] = dropped  # m; were in the source and are left out
         build(target, plan, attributes, progress or (lambda what, done, total: None))
     return target
 

@@ -209,7 +209,8 @@ class Positions:
                     axis,
                     {"standard_name": standard_name, "units": "m", "axis": name.upper()},
                 )
-            coords[GRID_MAPPING] = ((), np.int32(0), self.mapping)
+            # A plain variable: xarray would list it as a place under CF's ``coordinates``
+            return xr.Dataset({GRID_MAPPING: ((), np.int32(0), self.mapping)}, coords=coords)
         return xr.Dataset(coords=coords)
 
     def grid(self, mask: NDArray[np.bool_], cell_area: Plane) -> Grid:

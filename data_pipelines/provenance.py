@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,19 @@ def file_identity(path: Path | str, role: str) -> dict[str, Any]:
 
 def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """The command line that makes the same store, without anybody's folders."""
-    words = ["oceanop ingest", *(file["name"] for file in files if file["role"] == "source")]
+    words = ["oceanop", "ingest", *(file["name"] for file in files if file["role"] == "source")]
     for role in ("forcing", "static"):
         named = [file["name"] for file in files if file["role"] == role]
-        words += [f"--{role} {name}" for name in named]
+        words += [word for name in named for word in (f"--{role}", name)]
     for key, value in options.items():
-        if (
-            value is None
-            or key in ("splits",)
-            or (key, value) in (("coarsen", 1), ("depths", "surface"), ("product", "auto"))
-        ):
+        if value is None or (key, value) in (("coarsen", 1), ("depths", "surface"), ("product", "auto")):
             continue
-        words.append(f"--{key} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}")
-    return " ".join(words)
+        if key == "splits":
+            words += [word for name, (a, b) in value.items() for word in ("--split", f"{name}={a}/{b}")]
+        else:
+            said = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            words += [f"--{key}", said]
+    return shlex.join(words)
 
 
 def difference(old: str, files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str | None:

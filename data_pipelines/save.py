@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from data_pipelines.schema import validate
 from data_pipelines.splits import checked_splits, default_splits
-from data_pipelines.statistics import compute_statistics
+from data_pipelines.statistics import compute_statistics, wet_levels
 from data_pipelines.store import CONVENTIONS, StoreWriter, oceanop_version, read_root
+from data_pipelines.times import Times, text
 from oceanop.grid import Grid
 from oceanop.variables import VARIABLES
 
@@ -20,7 +22,7 @@ def save_store(
     ds: xr.Dataset,
     to: str | Path,
     *,
-    splits: Mapping[str, Sequence[str]] | None = None,
+    splits: Mapping[str, Sequence[Any]] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a data set in the project's schema as a complete store with splits and statistics.
@@ -40,7 +42,7 @@ def save_store(
     Raises
     ------
     ValueError
-        If the data set does not follow the schema, or ``to`` holds something.
+        If the data set does not follow the schema, lacks a state where its mask says sea, or ``to`` holds something.
     """
     target = Path(to)
     if target.exists():
@@ -50,12 +52,14 @@ def save_store(
     validate(ds)
     grid, times = Grid.from_dataset(ds), ds["time"].values
     coordinates = grid.to_dataset()
+    # Where xarray has decoded it, the grid mapping is no longer among the attributes
+    extra = {} if grid.grid_mapping is None else {"grid_mapping": grid.grid_mapping}
     for name in ("mask", "deptho"):
         if name in ds.data_vars:
             coordinates[name] = xr.Variable(
                 ds[name].dims,
                 ds[name].to_numpy().astype(np.int8 if name == "mask" else np.float32),
-                ds[name].attrs,
+                {**ds[name].attrs, **extra},
             )
     moving = [str(name) for name in ds.data_vars if name in VARIABLES and "time" in ds[name].dims]
     chosen = default_splits(times) if splits is None else checked_splits(splits, times)
@@ -64,7 +68,9 @@ def save_store(
         coordinates=coordinates,
         times=times,
         depths=ds["depth"].to_numpy().astype(np.float64) if "depth" in ds.dims else None,
-        variables={name: ([str(dim) for dim in ds[name].dims[1:]], ds[name].attrs) for name in moving},
+        variables={
+            name: ([str(dim) for dim in ds[name].dims[1:]], {**ds[name].attrs, **extra}) for name in moving
+        },
         attributes={
             "Conventions": CONVENTIONS,
             **{str(key): value for key, value in ds.attrs.items() if key != "complete"},
@@ -73,11 +79,25 @@ def save_store(
             "splits": json.dumps(chosen),
         },
     )
+    wet = ds["mask"].to_numpy() > 0.5
     for name in moving:
+        deep, is_state = "depth" in ds[name].dims, VARIABLES[name].role == "state"
         steps = writer.steps_per_chunk(name)
         for first in range(0, len(times), steps):
-            writer.write(
-                name, first, ds[name].isel(time=slice(first, first + steps)).to_numpy().astype(np.float32)
-            )
+            block = ds[name].isel(time=slice(first, first + steps)).to_numpy().astype(np.float32)
+            if is_state:
+                _require_whole(block if deep else block[:, None], wet_levels(wet, deep), name, times[first:])
+            writer.write(name, first, block)
     compute_statistics(target)
     return writer.finish()
+
+
+def _require_whole(block: NDArray[np.float32], wet: NDArray[np.bool_], name: str, times: Times) -> None:
+    """Refuse a state ``[t, z, y, x]`` that is missing or infinite where the mask ``[z, y, x]`` says sea."""
+    lacking = (wet & ~np.isfinite(block)).sum((1, 2, 3))
+    if lacking.any():
+        first = int(np.flatnonzero(lacking)[0])
+        raise ValueError(
+            f"the data set: state '{name}' is missing at {text(times[first])} on {lacking[first]} cells where its mask "
+            "says sea; set the mask to 0 where a state is ever missing, or drop the steps that lack it."
+        )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -28,7 +29,7 @@ def default_splits(times: Times) -> Splits:
     }
 
 
-def checked_splits(splits: Mapping[str, Sequence[str]], times: Times) -> Splits:
+def checked_splits(splits: Mapping[str, Sequence[Any]], times: Times) -> Splits:
     """Given splits with their ends moved to the first and last step inside.
 
     Raises

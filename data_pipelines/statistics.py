@@ -71,7 +71,7 @@ def compute_statistics(path: str | Path, split: str = "train") -> None:
         write_array(group, "depth", ("depth",), ds["depth"].to_numpy(), ds["depth"].attrs)
     for name in names:
         deep = "depth" in ds[name].dims
-        table = _of_variable(root[name], used, linked, _wet_levels(wet, deep), deep)
+        table = _of_variable(root[name], used, linked, wet_levels(wet, deep), deep)
         write_array(
             group,
             name,
@@ -112,7 +112,8 @@ def read_statistics(path: str | Path, split: str = "train") -> xr.Dataset:
     return ds.assign_coords(statistic=list(STATISTICS))
 
 
-def _wet_levels(wet: NDArray[np.bool_], deep: bool) -> NDArray[np.bool_]:
+def wet_levels(wet: NDArray[np.bool_], deep: bool) -> NDArray[np.bool_]:
+    """The mask ``[(Z,) Y, X]`` as it goes with a variable: ``[Z or 1, Y, X]``, the top level without a depth axis."""
     if deep:
         return wet if wet.ndim == 3 else wet[None]
     return wet[:1] if wet.ndim == 3 else wet[None]

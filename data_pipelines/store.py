@@ -102,24 +102,29 @@ class StoreWriter:
         self._array(name).update_attributes(attributes)
 
     def finish(self) -> Path:
-        """Consolidate the metadata and declare the store complete, by one rename of the root document."""
-        with warnings.catch_warnings():
-            # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
-            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(self.path, zarr_format=3)
-        document = self.path / "zarr.json"
-        root = json.loads(document.read_text())
-        root["attributes"]["complete"] = True
-        draft = self.path / "zarr.json.partial"
-        with open(draft, "w") as file:
-            json.dump(root, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, document)
+        """Declare the store complete."""
+        commit(self.path)
         return self.path
 
     def _array(self, name: str) -> Any:
         return self._group[name]
+
+
+def commit(path: Path) -> None:
+    """Consolidate the metadata of a Zarr v3 group and declare it complete, by one rename of its root document."""
+    with warnings.catch_warnings():
+        # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(path, zarr_format=3)
+    document = path / "zarr.json"
+    root = json.loads(document.read_text())
+    root["attributes"]["complete"] = True
+    draft = path / "zarr.json.partial"
+    with open(draft, "w") as file:
+        json.dump(root, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, document)
 
 
 def open_store(path: str | Path) -> xr.Dataset:

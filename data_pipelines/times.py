@@ -77,13 +77,33 @@ def text(time: Any) -> str:
     return str(time.isoformat()).removesuffix("000")
 
 
+def as_text(value: Any) -> str:
+    """A date, however it is given, as ISO 8601 text in UTC; text stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If the value is no date.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, xr.DataArray | np.ndarray) and value.ndim == 0:
+        value = np.asarray(value)[()]
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+    if isinstance(value, np.datetime64 | datetime.date | cftime.datetime):
+        return text(value)
+    raise ValueError(f"{value!r} is not a date; give text like 2015-11-17T22:00:00 (UTC), or a datetime.")
+
+
 def parse(value: Any, calendar: str, *, end: bool = False) -> int:
     """Milliseconds since 1970-01-01 of a date in a calendar.
 
     Parameters
     ----------
     value
-        ISO 8601 text (UTC; ``2015-11-17``, ``2015-11-17T22``, ``2015-11-17 22:00:00Z``), a datetime64 or cftime date.
+        ISO 8601 text (UTC; ``2015-11-17``, ``2015-11-17T22``, ``2015-11-17 22:00:00Z``), or a date of datetime, NumPy,
+        pandas, cftime or a scalar of xarray.
     end
         A bare day or month stands for its last millisecond instead of its first.
 
@@ -92,8 +112,7 @@ def parse(value: Any, calendar: str, *, end: bool = False) -> int:
     ValueError
         If the text is no date in the calendar.
     """
-    if not isinstance(value, str):
-        return int(milliseconds(np.asarray([value])).item())
+    value = as_text(value)
     match = re.fullmatch(
         r"(\d{4,})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,3})\d*)?)?)?)?)?)?"
         r"(?:Z|[+]00:?00)?",

@@ -55,14 +55,18 @@ class Layout:
         """Variables of a role, each once, in channel order."""
         return list(dict.fromkeys(channel.variable for channel in getattr(self, role)))
 
-    def pack(self, ds: xr.Dataset, role: Literal["state", "forcing"] = "state") -> Tensor:
-        """Fields of one role as a float32 tensor ``[channel, time, y, x]``; land and missing values are 0."""
+    def pack(
+        self, ds: xr.Dataset, role: Literal["state", "forcing"] = "state", *, missing: float = 0.0
+    ) -> Tensor:
+        """Fields of one role as a float32 tensor ``[channel, time, y, x]``; NaN (land, too) becomes ``missing``."""
         fields = [_plane(ds, channel).to_numpy() for channel in getattr(self, role)]
         if not fields:
             grid = [size for dim, size in ds["mask"].sizes.items() if dim != "depth"]
             return torch.zeros((0, ds.sizes["time"], *grid))
         stacked = np.stack(fields).astype(np.float32, copy=False)
-        return torch.from_numpy(np.nan_to_num(stacked, copy=False, nan=0.0))
+        if not np.isnan(missing):
+            stacked[np.isnan(stacked)] = missing  # infinity stays visible
+        return torch.from_numpy(stacked)
 
     def wet(self, ds: xr.Dataset) -> Tensor:
         """Ocean mask of each state channel, bool ``[channel, y, x]``; deeper channels have less ocean."""
@@ -94,7 +98,10 @@ class Layout:
             grid.mask if wet is None else wet.cpu().numpy(), (len(self.state), *grid.shape)
         )
         array = np.where(mask[:, None], values.detach().cpu().numpy(), np.float32(np.nan)).astype(np.float32)
-        ds = grid.coordinates.copy().assign_coords({dim: coordinate})
+        ds = grid.coordinates.assign_coords({dim: coordinate})
+        if grid.grid_mapping is not None:
+            # A plain variable: xarray would list it as a place under CF's ``coordinates``
+            ds = ds.reset_coords(grid.grid_mapping)
         for name in self.names():
             index = [i for i, channel in enumerate(self.state) if channel.variable == name]
             depths = [self.state[i].depth for i in index]

@@ -1,5 +1,6 @@
 """Between physical units and the numbers near one that an operator sees."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Scaling:
         Raises
         ------
         ValueError
-            If a variable does not vary in the training period.
+            If a variable does not vary in the training period, or has no value at sea in it.
         """
 
         def value(name: str, channel: Channel) -> float:
@@ -37,6 +38,12 @@ class Scaling:
 
         std = {channel: value("std", channel) for channel in channels}
         for channel, deviation in std.items():
+            if math.isnan(deviation):
+                cure = "" if channel.depth is None else " or ingest with --depths that have sea,"
+                raise ValueError(
+                    f"'{channel}' has no value on any ocean cell in the training period, so there is nothing to learn "
+                    f"from; leave it out of the run,{cure} or choose a training period that holds it."
+                )
             if not deviation > 0:
                 raise ValueError(
                     f"'{channel}' has standard deviation {deviation:g} in the training period; a constant field cannot "

@@ -59,6 +59,71 @@ def test_a_store_too_short_for_a_window_is_refused(broken_store: Path) -> None:
         WindowDataset(broken_store, history=6, horizon=6)
 
 
+def test_the_refusal_counts_the_steps_that_follow_and_knows_no_other_name_for_them(
+    broken_store: Path,
+) -> None:
+    """Training asks for its horizon, validation for its leads: the words fit both."""
+    with pytest.raises(ValueError, match=r"needs 12 steps without a gap \(history 4 and 8 following steps\)"):
+        WindowDataset(broken_store, history=4, horizon=8)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_state_missing_at_sea_is_refused_with_its_time(broken_store: Path, value: float) -> None:
+    ds = open_store(broken_store).load()
+    ds["zos"][5, 2, 3] = value
+    with pytest.raises(
+        ValueError,
+        match=r"state 'zos' is missing at 2020-01-01T05:00:00 on 1 of 29 ocean cells; drop such steps",
+    ):
+        WindowDataset(ds, history=3, horizon=2)
+    # Hour 5 dropped is a gap, which no window crosses.
+    dataset = WindowDataset(ds.drop_isel(time=5), history=3, horizon=2)
+    assert len(dataset) == (5 - 4) + (4 - 3) - 1 + (7 - 4)
+
+
+def test_only_the_steps_of_windows_have_to_be_whole(broken_store: Path) -> None:
+    """Hour 20 is of validation; hours 10 to 12 lack, so no window of 8 steps uses hour 13."""
+    ds = open_store(broken_store).load()
+    ds["zos"][17] = np.nan
+    ds["zos"][10] = np.nan
+    assert len(WindowDataset(ds, history=6, horizon=2)) == 10 - 7
+    with pytest.raises(ValueError, match=r"'zos' is missing at 2020-01-01T20:00:00 on 29 of 29"):
+        WindowDataset(ds, history=3, horizon=1, split="validation")
+
+
+def test_a_store_too_large_for_memory_refuses_the_window_that_lacks_a_value(
+    broken_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_pipelines.dataset, "MEMORY_LIMIT", 0)
+    ds = open_store(broken_store).load()
+    ds["zos"][5, 2, 3] = np.nan
+    dataset = WindowDataset(ds, history=3, horizon=2)
+    assert torch.isfinite(dataset[0].target).all()
+    with pytest.raises(ValueError, match=r"'zos' is missing at 2020-01-01T05:00:00"):
+        dataset[1]
+
+
+def test_forcing_may_lack_land_but_not_the_sea(coarse_store: Path) -> None:
+    ds = open_store(coarse_store).isel(time=slice(0, 12)).load()
+    land = ds["mask"] == 0
+    dry = ds.assign(u10=ds["u10"].where(~land))
+    window = WindowDataset(dry, history=3, horizon=2, split=None)[0]
+    assert (window.forcing[0][:, land.to_numpy()] == 0).all()
+    ds["u10"][4] = np.nan
+    with pytest.raises(ValueError, match=r"forcing 'u10' is missing at 2015-11-16T04:00:00 on 2440 of 2440"):
+        WindowDataset(ds, history=3, horizon=2, split=None)
+
+
+def test_each_level_is_asked_for_its_own_sea(tmp_path: Path, write_file: Writer, level: np.ndarray) -> None:
+    deep = np.stack([level, np.where(np.arange(8) < 4, np.nan, level)], 1)
+    file = write_file("t.nc", {"temp": ("sea_water_potential_temperature", "degC", deep)}, depths=[0, 50])
+    ds = open_store(ingest(file, to=tmp_path / "s.zarr", depths="all")).load()
+    assert len(WindowDataset(ds, 2, 2)) == 8 - 3
+    ds["thetao"][1, 1, 5, 7] = np.nan
+    with pytest.raises(ValueError, match=r"'thetao at 50 m' is missing at 2020-01-01T01:00:00 on 1 of 24"):
+        WindowDataset(ds, 2, 2)
+
+
 def test_a_single_step_is_too_short_whatever_the_split(
     tmp_path: Path, write_file: Writer, level: np.ndarray
 ) -> None:

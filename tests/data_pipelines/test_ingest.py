@@ -1,19 +1,33 @@
 """Any CF files become one store whose numbers are those of the files."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 import xarray as xr
 import zarr
 
-from data_pipelines import ingest, open_store, read_statistics, sample_paths, save_store
+from data_pipelines import (
+    WindowDataset,
+    describe,
+    ingest,
+    open_store,
+    read_statistics,
+    sample_paths,
+    save_store,
+)
+from data_pipelines.store import commit
 from oceanop.constants import EARTH_RADIUS
 from oceanop.grid import Grid
+from oceanop.normalise import Scaling
 
 Writer = Callable[..., Path]
 LEVEL = "sea_surface_height_above_geoid"
@@ -54,6 +68,39 @@ def test_provenance_names_files_but_no_folders(coarse_store: Path) -> None:
     assert "--coarsen 4" in attributes["command"]
     assert str(sample.ocean.parent) not in json.dumps(attributes)
     assert str(coarse_store.parent) not in json.dumps(attributes)
+
+
+def test_the_command_makes_the_same_store(write_file: Writer, tmp_path: Path, level: np.ndarray) -> None:
+    """Read back as a shell reads it, the command's splits are the request: the store is left as it is."""
+    file, target = write_file("sea level.nc", {"zos": (LEVEL, "m", level)}), tmp_path / "s.zarr"
+    splits = {
+        "train": (datetime(2020, 1, 1), np.datetime64("2020-01-01T06")),
+        "test": ("2020-01-01 07:00", pd.Timestamp("2020-01-01T10")),
+    }
+    store = ingest(file, to=target, splits=splits, coarsen=2)
+    words = shlex.split(open_store(store).attrs["command"])
+    assert words[:3] == ["oceanop", "ingest", "sea level.nc"]
+    given = [words[i + 1].split("=") for i, word in enumerate(words) if word == "--split"]
+    again = {name: tuple(period.split("/")) for name, period in given}
+    assert list(again) == ["train", "test"]
+    before = (store / "zarr.json").stat().st_mtime_ns
+    assert ingest(file, to=target, splits=again, coarsen=2) == store
+    assert (store / "zarr.json").stat().st_mtime_ns == before
+    assert json.loads(open_store(store).attrs["splits"])["train"] == [
+        "2020-01-01T00:00:00",
+        "2020-01-01T06:00:00",
+    ]
+
+
+def test_the_projection_is_no_coordinate_of_the_fields(coarse_store: Path, tmp_path: Path) -> None:
+    """CF keeps grid mappings out of ``coordinates``; a store saved again from any opening names both apart."""
+    with xr.open_zarr(coarse_store, chunks=None, decode_coords="all") as ds:
+        again = save_store(ds.isel(time=slice(0, 3)), tmp_path / "s.zarr")
+    for store in (coarse_store, again):
+        for name in ("uo", "u10", "mask", "cell_area"):
+            attributes = json.loads((store / name / "zarr.json").read_text())["attributes"]
+            assert attributes["coordinates"] == "latitude longitude"
+            assert attributes["grid_mapping"] == "crs"
 
 
 def test_coarsening_the_store_is_coarsening_the_numbers(native_store: Path, coarse_store: Path) -> None:
@@ -186,6 +233,58 @@ def test_levels_are_chosen_by_depth(write_file: Writer, tmp_path: Path) -> None:
     assert statistics["thetao"].dims == ("statistic", "depth")
     wet = values[:3, 0][:, np.isfinite(values[0, 0])].astype(np.float64)  # train: the first 3 of 4 steps
     assert statistics["thetao"].sel(statistic="mean").to_numpy()[3] == pytest.approx(wet.mean(), rel=1e-12)
+
+
+def test_levels_without_sea_are_left_out_and_named(write_file: Writer, tmp_path: Path) -> None:
+    """The region's sea is 30 m deep: what the product has below is not stored, and one can train on the rest."""
+    values = np.random.default_rng(0).normal(10, 1, (6, 4, 5, 6)).astype(np.float32)
+    values[:, 2:] = np.nan
+    file = write_file(
+        "t.nc", {"temp": ("sea_water_potential_temperature", "degC", values)}, depths=[0, 30, 500, 2000]
+    )
+    store = ingest(file, to=tmp_path / "all.zarr", depths="all")
+    ds = open_store(store)
+    assert ds["depth"].to_numpy().tolist() == [0, 30]
+    assert ds["mask"].shape == (2, 5, 6)
+    np.testing.assert_array_equal(ds["thetao"], values[:, :2])
+    assert ds.attrs["depths_without_sea"] == [500, 2000]
+    assert describe(store)["provenance"]["depths_without_sea"] == [500, 2000]
+    assert np.isfinite(read_statistics(store)["thetao"]).all()
+    dataset = WindowDataset(store, history=2, horizon=1)
+    channels = dataset.layout.state
+    assert torch.isfinite(Scaling.from_statistics(read_statistics(store), channels).std).all()
+    ds.isel(time=slice(1)).to_netcdf(tmp_path / "part.nc")
+    with pytest.raises(ValueError, match=r"^t\.nc: .* has no sea at 500 m in this region; leave .* --depths"):
+        ingest(file, to=tmp_path / "some.zarr", depths="0,500")
+
+
+def test_a_level_on_which_no_cell_is_whole_is_refused(write_file: Writer, tmp_path: Path) -> None:
+    """Each half of the cells holds one variable only: there are values to lose, so it is for the user to say."""
+    warm, salt = np.random.default_rng(0).normal(10, 1, (2, 6, 2, 5, 6)).astype(np.float32)
+    warm[:, 1, :, :3] = np.nan
+    salt[:, 1, :, 3:] = np.nan
+    file = write_file(
+        "t.nc",
+        {
+            "temp": ("sea_water_potential_temperature", "degC", warm),
+            "salt": ("sea_water_salinity", "1e-3", salt),
+        },
+        depths=[0, 30],
+    )
+    with pytest.raises(
+        ValueError, match=r"no cell holds every state variable at every step at 30 m; .* --depths 0\."
+    ):
+        ingest(file, to=tmp_path / "s.zarr", depths="all")
+
+
+def test_coarse_levels_without_a_whole_block_are_left_out(write_file: Writer, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(10, 1, (3, 2, 6, 8)).astype(np.float32)
+    values[:, 1, np.indices((6, 8)).sum(0) > 0] = np.nan  # one cell of the deep level is left
+    file = write_file("t.nc", {"temp": ("sea_water_potential_temperature", "degC", values)}, depths=[0, 50])
+    ds = open_store(ingest(file, to=tmp_path / "s.zarr", depths="all", coarsen=2))
+    assert ds["depth"].to_numpy().tolist() == [0]
+    assert ds.attrs["depths_without_sea"] == [50]
+    assert open_store(ingest(file, to=tmp_path / "fine.zarr", depths="all")).sizes["depth"] == 2
 
 
 def test_coarse_levels_go_by_their_own_mask(write_file: Writer, tmp_path: Path) -> None:
@@ -344,6 +443,44 @@ def test_a_store_saved_from_memory_is_the_same_store(coarse_store: Path, tmp_pat
         save_store(ds, again)
     with pytest.raises(ValueError, match="'uo' has units 'cm s-1'; the project keeps 'm s-1'"):
         save_store(ds.assign(uo=ds["uo"].assign_attrs(units="cm s-1")), tmp_path / "t.zarr")
+
+
+def test_a_state_missing_at_sea_is_not_saved(coarse_store: Path, tmp_path: Path) -> None:
+    ds = open_store(coarse_store).isel(time=slice(0, 6)).load()
+    ds["uo"][3] = np.nan
+    with pytest.raises(
+        ValueError,
+        match=r"state 'uo' is missing at 2015-11-16T03:00:00 on 2440 cells where its mask says sea",
+    ):
+        save_store(ds, tmp_path / "s.zarr")
+    with pytest.raises(ValueError, match="is not complete"):
+        open_store(tmp_path / "s.zarr")
+    # Out of the mask it may be missing, and what was refused is replaced.
+    ds["uo"][3] = ds["uo"][2].where(ds["uo"][2] > 0)
+    mask = ds["mask"].where(ds["uo"].notnull().all("time"), 0).astype(np.int8)
+    assert 0 < int(mask.sum()) < 2440
+    assert open_store(save_store(ds.assign(mask=mask), tmp_path / "s.zarr")).sizes["time"] == 6
+
+
+def test_a_single_step_is_saved_and_described_without_a_warning(coarse_store: Path, tmp_path: Path) -> None:
+    """Warnings are errors here; one step is all training, and has no step to differ by."""
+    store = save_store(
+        open_store(coarse_store).isel(time=slice(1)).drop_attrs(deep=False), tmp_path / "s.zarr"
+    )
+    found = describe(store)
+    assert found["splits"] == {"train": ["2015-11-16T00:00:00", "2015-11-16T00:00:00"]}
+    assert found["time"]["steps"] == 1
+    assert np.isnan(read_statistics(store)["uo"].sel(statistic="difference_std"))
+
+
+def test_a_group_is_complete_once_committed(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w", zarr_format=3, attributes={"complete": False})
+    group.create_array("time", shape=(1,), dtype="i8")
+    commit(tmp_path / "s.zarr")
+    root = json.loads((tmp_path / "s.zarr" / "zarr.json").read_text())
+    assert root["attributes"]["complete"] is True
+    assert "time" in root["consolidated_metadata"]["metadata"]
+    assert not list(tmp_path.glob("s.zarr/*.partial"))
 
 
 def test_a_store_is_a_source_again(coarse_store: Path, tmp_path: Path) -> None:

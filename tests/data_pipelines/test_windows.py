@@ -1,7 +1,10 @@
 """A window is an unbroken stretch of time inside what it may see."""
 
+import datetime
+
 import cftime
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -70,8 +73,6 @@ def test_the_calendar_of_360_days_has_a_thirtieth_of_february() -> None:
 
 
 def cftime_day() -> object:
-    import datetime
-
     return datetime.timedelta(days=1)
 
 
@@ -81,14 +82,48 @@ def test_text_and_date_are_inverse(second: int) -> None:
     assert parse(text(time), "proleptic_gregorian") == second * 1000
 
 
+MOMENT = "2015-11-17T22:00:30.5"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        MOMENT,
+        np.datetime64(MOMENT, "ms"),
+        np.array(MOMENT, dtype="datetime64[ns]"),
+        xr.DataArray(np.datetime64(MOMENT, "ns")),
+        datetime.datetime.fromisoformat(MOMENT),
+        datetime.datetime.fromisoformat(MOMENT + "+00:00"),
+        datetime.datetime(2015, 11, 18, 3, 0, 30, 500_000, datetime.timezone(datetime.timedelta(hours=5))),
+        pd.Timestamp(MOMENT),
+        pd.Timestamp(MOMENT, tz="UTC").tz_convert("Europe/Oslo"),
+        cftime.DatetimeNoLeap(2015, 11, 17, 22, 0, 30, 500_000),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("calendar", ["proleptic_gregorian", "noleap"])
+def test_a_date_is_the_same_however_it_is_given(value: object, calendar: str) -> None:
+    assert parse(value, calendar) == parse(MOMENT, calendar)
+
+
+def test_a_day_of_datetime_is_a_bare_day() -> None:
+    day = datetime.date(2020, 2, 29)
+    for end in (False, True):
+        assert parse(day, "standard", end=end) == parse("2020-02-29", "standard", end=end)
+    with pytest.raises(ValueError, match="'2020-02-29' is not a date of the calendar noleap"):
+        parse(day, "noleap")
+
+
 def test_days_as_floats_are_whole_hours() -> None:
     numbers = xr.Variable("time", np.arange(24) / 24 + 43_000.0, {"units": "days since 1900-01-01"})
     times = decode(numbers, "file.nc: time")
     assert (np.diff(times) == np.timedelta64(1, "h")).all()
 
 
-@pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "2020-02-30", "16.11.2015"])
-def test_what_is_no_date_is_refused(value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["yesterday", "2020-13-01", "2020-02-30", "16.11.2015", 2020, None, pd.NaT, np.datetime64("NaT")]
+)
+def test_what_is_no_date_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is not a date"):
         parse(value, "proleptic_gregorian")
 

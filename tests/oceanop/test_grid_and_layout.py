@@ -94,6 +94,28 @@ def test_land_is_zero_in_tensors(sea: xr.Dataset) -> None:
     assert (packed[:, :, :2, :3] == 0).all()
 
 
+def test_what_is_missing_is_told_from_zero_where_asked(sea: xr.Dataset) -> None:
+    """Infinity is never hidden."""
+    sea["u10"][2, 4, 4] = np.inf
+    layout = Layout.from_dataset(sea)
+    raw, filled = layout.pack(sea, missing=np.nan), layout.pack(sea)
+    np.testing.assert_array_equal(raw, np.stack([sea["uo"], sea["vo"]]))
+    torch.testing.assert_close(filled, raw.nan_to_num(0.0), rtol=0, atol=0)
+    assert layout.pack(sea, "forcing")[0, 2, 4, 4] == np.inf
+
+
+def test_the_projection_is_listed_as_grid_mapping_only(sea: xr.Dataset) -> None:
+    for name in ("uo", "vo", "mask"):
+        sea[name].attrs["grid_mapping"] = "crs"
+    sea["crs"] = ((), 0, {"grid_mapping_name": "polar_stereographic"})
+    grid, layout = Grid.from_dataset(sea), Layout.from_dataset(sea)
+    fields = layout.unpack(layout.pack(sea), grid, "time", sea["time"].to_numpy())
+    assert fields["uo"].attrs["grid_mapping"] == "crs"
+    encoded, attributes = xr.conventions.encode_dataset_coordinates(fields)
+    assert encoded["uo"].attrs["coordinates"] == "latitude longitude"
+    assert "coordinates" not in attributes
+
+
 def test_layout_survives_json(sea: xr.Dataset) -> None:
     layout = Layout.from_dataset(sea)
     assert Layout.from_dict(layout.to_dict()) == layout
@@ -123,6 +145,20 @@ def test_a_constant_field_cannot_be_scaled() -> None:
     statistics = xr.Dataset({"zos": ("statistic", [1.0, 0.0])}, coords={"statistic": ["mean", "std"]})
     with pytest.raises(ValueError, match=r"'zos' has standard deviation 0 .* Leave it out"):
         Scaling.from_statistics(statistics, [Channel("zos")])
+
+
+def test_a_level_without_sea_is_not_taken_for_a_constant() -> None:
+    """NaN says that nothing was there; 0 that it never changed."""
+    table = [[10.0, np.nan], [1.0, np.nan]]
+    statistics = xr.Dataset(
+        {"thetao": (("statistic", "depth"), table)},
+        coords={"statistic": ["mean", "std"], "depth": [0.0, 2000.0]},
+    )
+    assert Scaling.from_statistics(statistics, [Channel("thetao", 0.0)]).std.item() == 1
+    with pytest.raises(
+        ValueError, match=r"'thetao at 2000 m' has no value on any ocean cell .* --depths .*\.$"
+    ):
+        Scaling.from_statistics(statistics, [Channel("thetao", 0.0), Channel("thetao", 2000.0)])
 
 
 def test_static_fields_open_with_the_mask_and_stay_small(grid: Grid) -> None:
