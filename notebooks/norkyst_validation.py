@@ -38,10 +38,16 @@ BASE = [
     'data.fit=["train"]',
 ]
 
-# One row a question: what is changed against the preset.
+# Where the search began; the presets hold what it ended with.
+START = {
+    "norkyst-fnotd": ["model.modes=[8,10,10]", "training.noise=0.3"],
+    "norkyst-fno": ["model.modes=[20,20]", "model.width=40", "training.noise=0.3"],
+}
+
+# One row a question: what is changed against the start.
 SETTINGS: dict[str, dict[str, list[str]]] = {
     "norkyst-fnotd": {
-        "preset": [],
+        "start": [],
         "three windows": ["training.windows=3"],
         "window 6 + 12": ["model.horizon=12", "training.windows=1"],
         "with position": ["model.position=true"],
@@ -56,11 +62,11 @@ SETTINGS: dict[str, dict[str, list[str]]] = {
         "one window only": ["training.windows=1"],
     },
     "norkyst-fno": {
-        "preset": [],
+        "start": [],
         "three windows": ["training.windows=3"],
         "window 6 + 12": ["model.horizon=12", "training.windows=1"],
         "with position": ["model.position=true"],
-        "modes 20 x 20": ["model.modes=[20,20]"],
+        "modes 16 x 16": ["model.modes=[16,16]"],
         "modes 10 x 10": ["model.modes=[10,10]"],
         "noise 0.15": ["training.noise=0.15"],
         "noise 0.5": ["training.noise=0.5"],
@@ -89,7 +95,7 @@ def main() -> None:
         for number, (fold, store) in enumerate(zip(FOLDS, stores, strict=True)):
             for seed in given.seeds:
                 run = given.to / f"{preset}-{setting.replace(' ', '-')}-fold-{number}-seed-{seed}"
-                settings = load_run(preset, [*BASE, *changes, f"training.seed={seed}"])
+                settings = load_run(preset, [*BASE, *START[preset], *changes, f"training.seed={seed}"])
                 train(settings, store, run, resume=True)
                 step, error, curve = result(run)
                 row = [preset, setting, fold, seed, step, f"{error:.4f}", " ".join(curve)]
