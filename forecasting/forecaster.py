@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from forecasting import clock
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,14 @@ class Initial:
     history
         Physical units, land 0, ``[channel, time, y, x]``; the last one is the state at the start.
     times
-        Valid times of the history, ``datetime64`` or ``cftime``, ``[time]``, evenly spaced.
+        Valid times of the history, ``datetime64`` or ``cftime``, ``[time]``, one step apart.
+    ahead
+        Valid times of the leads, ``[lead]``; None where they follow from the step.
     """
 
     history: Tensor
     times: NDArray[Any]
+    ahead: NDArray[Any] | None = None
 
     @property
     def start(self) -> Any:
@@ -32,6 +38,13 @@ class Initial:
     def state(self) -> Tensor:
         """The last known state, ``[channel, y, x]``."""
         return self.history[:, -1]
+
+    def valid_times(self, leads: Any, time_step: int) -> NDArray[Any]:
+        """Valid times of some leads, counted from 1, of ``time_step`` seconds where the axis is not known."""
+        numbers = np.asarray(leads)
+        if self.ahead is None or numbers.max() > self.ahead.size:
+            return clock.shift(self.start, numbers, time_step)
+        return self.ahead[numbers - 1]
 
 
 @dataclass(frozen=True)

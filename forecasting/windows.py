@@ -8,6 +8,8 @@ import xarray as xr
 from torch import Tensor
 
 from data_pipelines.times import text
+from data_pipelines.windows import time_step
+from forecasting import clock
 from forecasting.forecaster import Forecaster, Initial, State
 from oceanop.layout import Layout
 
@@ -38,8 +40,13 @@ def run_forecaster(
     ValueError
         If a state of the past, or the forcing of a step, is missing in the store.
     """
-    for number, start in enumerate(int(step) for step in starts):
-        initial = read_initial(store, layout, start, forecaster.history)
+    times = store["time"].values
+    apart = time_step(times)
+    step = 0 if apart is None else int(apart.astype(np.int64)) // 1000
+    valid = clock.ahead(times, starts, leads, step) if step and len(starts) else None
+    for number, start in enumerate(int(each) for each in starts):
+        past = read_initial(store, layout, start, forecaster.history)
+        initial = Initial(past.history, past.times, None if valid is None else valid[number])
         forcing = None
         if layout.forcing:
             window = slice(start - forecaster.history + 1, start + leads + 1)
@@ -63,20 +70,21 @@ def _read(store: xr.Dataset, layout: Layout, role: Literal["state", "forcing"], 
                 f"{', '.join(str(held) for held in store.data_vars)}; ingest it too."
             )
     window = store[[*names, "mask"]].isel(time=steps).load()
-    wet = window["mask"] > 0.5
-    if "depth" in wet.dims:
-        wet = wet.isel(depth=0)
-    for name in names:
-        missing = window[name].isnull() & wet
-        if "depth" in missing.dims:
-            missing = missing.isel(depth=0)
+    for channel in layout.state if role == "state" else layout.forcing:
+        wet, field = window["mask"] > 0.5, window[channel.variable]
+        if "depth" in wet.dims:
+            wet = wet.sel(depth=channel.depth or 0.0, method="nearest", drop=True)
+        if channel.depth is not None:
+            field = field.sel(depth=channel.depth, drop=True)
+        missing = field.isnull() & wet
         planes = [dim for dim in missing.dims if dim != "time"]
         # A state must be whole where the mask says so. Forcing may lack a rim of the domain, but not a whole field.
         lost = missing.any(planes) if role == "state" else (missing | ~wet).all(planes)
         if bool(lost.any()):
             first = window["time"].values[int(np.argmax(lost.to_numpy()))]
+            where = "" if channel.depth is None else f" at {channel.depth:g} m"
             raise ValueError(
-                f"'{name}' is missing at {text(first)}, which the forecast needs as {role}; start where the store "
-                "has it, or ingest it."
+                f"'{channel.variable}'{where} is missing at {text(first)}, which the forecast needs as {role}; start "
+                "where the store has it, or ingest it."
             )
     return layout.pack(window, role)

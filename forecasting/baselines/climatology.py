@@ -57,7 +57,7 @@ class Climatology:
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
         """Yield the usual state of the season at leads 1 to ``leads``."""
         for lead in range(1, leads + 1):
-            time = clock.shift(initial.start, np.array([lead]), self.time_step)
+            time = initial.valid_times([lead], self.time_step)
             yield State(lead, self.at(clock.months(time)))
 
     def at(self, months: NDArray[np.float64]) -> Tensor:

@@ -76,7 +76,7 @@ class Tides:
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
         """Yield the predicted tide at leads 1 to ``leads``."""
         for lead in range(1, leads + 1):
-            yield State(lead, self.at(clock.shift(initial.start, np.array([lead]), self.time_step))[:, 0])
+            yield State(lead, self.at(initial.valid_times([lead], self.time_step))[:, 0])
 
 
 class DampedTides:
