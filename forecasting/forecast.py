@@ -12,8 +12,10 @@ import xarray as xr
 from data_pipelines import open_store
 from data_pipelines.store import CONVENTIONS, oceanop_version
 from data_pipelines.windows import TOLERANCE, time_step
+from forecasting import clock
 from forecasting.forecaster import Forecaster
 from forecasting.learned import LearnedForecaster
+from forecasting.origin import fitted_attributes, store_id, store_name
 from forecasting.product import Plan, open_sink
 from forecasting.starts import find_starts
 from forecasting.windows import run_forecaster
@@ -42,11 +44,12 @@ def forecast(
     store
         The past and the known forcing: a data set or the path of a store. No state after a start is read.
     start
-        A time (the last known state), ``latest``, or ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``.
+        A time (the last known state), ``latest``, ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``, or a list
+        of times; text, ``datetime``, ``datetime64``, ``pandas.Timestamp`` and ``cftime`` are times.
     leads
         Steps to forecast.
     to
-        Where the file goes, ``.zarr`` (written as it runs, resumed by the same call) or ``.nc``; None keeps the
+        Where the file goes, ``.zarr`` or ``.nc``, written as it runs and resumed by the same call; None keeps the
         forecast in memory.
     progress
         Called as ``progress(words, done, total)``.
@@ -64,9 +67,9 @@ def forecast(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
-    origin = "a data set in memory"
+    origin = store_name(store)
     if not isinstance(store, xr.Dataset):
-        origin, store = str(store), open_store(store)
+        store = open_store(store)
     layout = checkpoint.layout
     _require_same_grid(checkpoint, Grid.from_dataset(store))
     _require_same_step(checkpoint, store)
@@ -87,9 +90,10 @@ def forecast(
             "run": checkpoint.run.model_dump_json(),
             "parameters": checkpoint.parameters,
             "training_steps": checkpoint.steps,
-            "training_seconds": round(float(checkpoint.provenance.get("training_seconds", np.nan)), 1),
-            "training_threads": int(checkpoint.provenance.get("threads", 0)),
+            **_training_cost(checkpoint),
+            **fitted_attributes(checkpoint),
             "input_store": origin,
+            "input_store_id": store_id(store, layout),
             "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
         },
         progress=progress,
@@ -121,6 +125,7 @@ def produce(
     """
     grid = Grid.from_dataset(store)
     steps = np.asarray(starts, dtype=np.int64)
+    carried = ("sources", "institution", "license", "references")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     plan = Plan(
         layout=layout,
@@ -136,8 +141,14 @@ def produce(
             "history": f"{now} written by oceanop forecast",
             "model": forecaster.name,
             "oceanop_version": oceanop_version(),
-            **{name: store.attrs[name] for name in ("sources", "institution") if name in store.attrs},
+            **{name: store.attrs[name] for name in carried if name in store.attrs},
             **attributes,
+        },
+        valid_times=clock.ahead(store["time"].values, steps, leads, time_step),
+        cell_methods={
+            name: str(store[name].attrs["cell_methods"])
+            for name in layout.names()
+            if "cell_methods" in store[name].attrs
         },
     )
     sink = open_sink(plan, to)
@@ -153,7 +164,20 @@ def produce(
                 progress("", done, total)
     finally:
         sink.add_seconds(time.perf_counter() - begin)
+        if done == 0:
+            sink.discard()
     return sink.finish()
+
+
+def _training_cost(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the training took, as far as the checkpoint says."""
+    said = checkpoint.provenance
+    cost: dict[str, Any] = {}
+    if "training_seconds" in said:
+        cost["training_seconds"] = round(float(said["training_seconds"]), 1)
+    if "threads" in said:
+        cost["training_threads"] = int(said["threads"])
+    return cost
 
 
 def _mask(store: xr.Dataset, layout: Layout, grid: Grid) -> xr.DataArray:

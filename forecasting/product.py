@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from oceanop.layout import Layout
 
 BOOKKEEPING = "leads_written"
 SECONDS = "forecast_seconds"  # attribute: what the rollout and its writing took, all attempts together
-IDENTITY = ("model", "checkpoint_sha256", "run", "input_store")  # equal in two files of the same forecast
+# Equal in two files of the same forecast
+IDENTITY = ("model", "checkpoint_sha256", "run", "input_store", "input_store_id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,10 @@ class Plan:
         Number of steps, and seconds of one.
     attributes
         Of the file.
+    valid_times
+        ``[init_time, lead_time]``; None where they follow from the time step.
+    cell_methods
+        By variable, where it is another than that of a plain instant.
     """
 
     layout: Layout
@@ -51,13 +57,17 @@ class Plan:
     leads: int
     time_step: int
     attributes: dict[str, Any]
+    valid_times: NDArray[Any] | None = None
+    cell_methods: dict[str, str] = field(default_factory=dict)
 
     def frame(self) -> xr.Dataset:
         """Coordinates, mask, cell area and attributes: the file without its states."""
         ds = self.grid.to_dataset()
         ds["mask"] = self.mask.variable
         steps = np.arange(1, self.leads + 1)
-        valid = np.stack([clock.shift(time, steps, self.time_step) for time in self.init_times])
+        valid = self.valid_times
+        if valid is None:
+            valid = np.stack([clock.shift(time, steps, self.time_step) for time in self.init_times])
         ds = ds.assign_coords(
             init_time=(
                 "init_time",
@@ -94,9 +104,10 @@ class Plan:
             chunks = tuple(
                 size if dim in self.grid.dims else 1 for size, dim in zip(sizes[2:], dims, strict=True)
             )
-            ds[name] = xr.Variable(
-                ("init_time", "lead_time", *dims), array(sizes, (1, 1, *chunks)), example[name].attrs
-            )
+            attrs = dict(example[name].attrs)
+            if name in self.cell_methods:
+                attrs["cell_methods"] = self.cell_methods[name]
+            ds[name] = xr.Variable(("init_time", "lead_time", *dims), array(sizes, (1, 1, *chunks)), attrs)
             ds[name].encoding["chunks"] = (1, 1, *chunks)
         return ds
 
@@ -124,28 +135,11 @@ class MemoryForecast:
         """Add to what the forecast has taken."""
         self.ds.attrs[SECONDS] = round(self.ds.attrs.get(SECONDS, 0.0) + seconds, 3)
 
+    def discard(self) -> None:
+        """Nothing was begun, and nothing is left behind."""
+
     def finish(self) -> xr.Dataset:
         """The whole forecast."""
-        return self.ds
-
-
-class NetcdfForecast(MemoryForecast):
-    """A forecast written as NetCDF at its end: the file is whole or not there."""
-
-    def __init__(self, plan: Plan, path: Path) -> None:
-        super().__init__(plan)
-        self.path = path
-
-    def finish(self) -> xr.Dataset:
-        """Write beside the file and rename."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(self.path.name + ".partial")
-        encoding = {name: {"zlib": True, "complevel": 1} for name in self.plan.layout.names()}
-        try:
-            self.ds.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
         return self.ds
 
 
@@ -163,10 +157,11 @@ class ZarrForecast:
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan = plan
         self.path = path
-        if path.exists():
-            _require_same(plan, path)
-        else:
+        self.created = not path.exists()
+        if self.created:
             self._create()
+        else:
+            _require_same(plan, path)
         self.group: Any = zarr.open_group(path, mode="r+")
         self.written: Any = self.group[BOOKKEEPING]
 
@@ -206,6 +201,11 @@ class ZarrForecast:
         if not self.group.attrs["complete"]:
             self.group.attrs[SECONDS] = round(self.group.attrs.get(SECONDS, 0.0) + seconds, 3)
 
+    def discard(self) -> None:
+        """Remove a file that was made now and holds no state."""
+        if self.created and not np.asarray(self.written[:]).any():
+            shutil.rmtree(self.path)
+
     def finish(self) -> xr.Dataset:
         """Declare the forecast complete and open it."""
         if not self.group.attrs["complete"]:
@@ -222,7 +222,63 @@ class ZarrForecast:
         return open_forecast(self.path)
 
 
-def open_sink(plan: Plan, to: str | Path | None) -> MemoryForecast | ZarrForecast:
+class NetcdfForecast:
+    """A forecast in NetCDF, whole or not there: until it is, its states are written to a Zarr beside it and resumed.
+
+    Raises
+    ------
+    ValueError
+        If the path holds anything but this forecast.
+    """
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self.plan = plan
+        self.path = path
+        self.beside: ZarrForecast | None = None
+        if path.exists():
+            _require_same(plan, path)
+        else:
+            self.beside = ZarrForecast(plan, path.with_name(path.name + ".partial.zarr"))
+
+    def pending(self) -> list[int]:
+        """Numbers of the starts still to be run; none where the file is there."""
+        return [] if self.beside is None else self.beside.pending()
+
+    def write(self, start: int, state: State) -> None:
+        """Write one state."""
+        assert self.beside is not None
+        self.beside.write(start, state)
+
+    def add_seconds(self, seconds: float) -> None:
+        """Add to what the forecast has taken, unless it was whole before."""
+        if self.beside is not None:
+            self.beside.add_seconds(seconds)
+
+    def discard(self) -> None:
+        """Remove what was made now and holds no state."""
+        if self.beside is not None:
+            self.beside.discard()
+
+    def finish(self) -> xr.Dataset:
+        """Turn the Zarr into NetCDF, beside the file and renamed, remove it and open the file."""
+        if self.beside is not None:
+            ds = self.beside.finish().drop_encoding()
+            del ds.attrs["complete"]  # NetCDF has no booleans, and the file is there only when it is whole
+            partial = self.path.with_name(self.path.name + ".partial")
+            encoding = {name: {"zlib": True, "complevel": 1} for name in self.plan.layout.names()}
+            try:
+                ds.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+                os.replace(partial, self.path)
+            finally:
+                partial.unlink(missing_ok=True)
+            shutil.rmtree(self.beside.path)
+        return open_forecast(self.path)
+
+
+Sink = MemoryForecast | ZarrForecast | NetcdfForecast
+
+
+def open_sink(plan: Plan, to: str | Path | None) -> Sink:
     """Where a forecast goes: memory, ``.nc`` or ``.zarr``.
 
     Raises
@@ -284,9 +340,16 @@ def _require_same(plan: Plan, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            there = xr.open_zarr(path, chunks=None, consolidated=False)
-        except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
+            there = _open_raw(path)
+        except ValueError:
             raise ValueError(f"{path} exists and is no forecast; {cure}") from None
+    with there:
+        _require_same_content(plan, path, there, cure)
+
+
+def _require_same_content(plan: Plan, path: Path, there: xr.Dataset, cure: str) -> None:
+    if "init_time" not in there.dims or "lead_time" not in there.dims:
+        raise ValueError(f"{path} exists and is no forecast; {cure}")
     frame = plan.frame()
     for name in IDENTITY:
         if there.attrs.get(name) != frame.attrs.get(name):
@@ -294,5 +357,6 @@ def _require_same(plan: Plan, path: Path) -> None:
     for name in ("init_time", "lead_time"):
         if name not in there.coords or not there[name].equals(frame[name]):
             raise ValueError(f"{path} holds a forecast of another {name}; {cure}")
-    if BOOKKEEPING not in there or any(name not in there for name in plan.layout.names()):
+    unkept = path.is_dir() and BOOKKEEPING not in there
+    if unkept or any(name not in there for name in plan.layout.names()):
         raise ValueError(f"{path} holds a forecast of other variables; {cure}")

@@ -1,9 +1,10 @@
 """When a forecast can start: from the words of a request to steps of a store that have what a forecast needs."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import cftime
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def find_starts(
     store
         The store with the past and the forcing.
     start
-        A time, ``latest``, or ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``.
+        A time, ``latest``, ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``, or several times.
     layout
         Variables the forecaster needs; only forcing is needed past the start.
     history
@@ -46,7 +47,8 @@ def find_starts(
     elif isinstance(start, str) and "/" in start:
         steps = [_step_of(times, moment) for moment in _series(start, calendar_of(times))]
     else:
-        steps = [_step_of(times, parse(start, calendar_of(times)))]
+        moments = sorted({parse(_words(each), calendar_of(times)) for each in _several(start)})
+        steps = [_step_of(times, moment) for moment in moments]
     for step in steps:
         _check(times, step, layout=layout, history=history, leads=leads)
     return np.array(steps, dtype=np.int64)
@@ -70,6 +72,35 @@ def parse_step(words: str) -> int:
     if not length:
         raise ValueError(f"'{words}' is no time step; write it as 3h, 30min, 1d or PT3H.")
     return length * 1000
+
+
+def _several(start: Any) -> list[Any]:
+    """One time or many as a list."""
+    if isinstance(start, str | date) or np.ndim(start) == 0:
+        return [start[()] if isinstance(start, np.ndarray) else start]
+    # Not through an array where it can be helped: one of Timestamps forgets that they are times
+    times = start.ravel() if isinstance(start, np.ndarray) else getattr(start, "values", start)
+    if not len(times):
+        raise ValueError("no start was given; give a time, a list of times, 'latest' or FIRST/LAST/STEP.")
+    return list(times)
+
+
+def _words(time: Any) -> str:
+    """A time of any kind as ISO 8601 text, UTC."""
+    if isinstance(time, str):
+        return time
+    if isinstance(time, xr.DataArray):
+        time = time.values[()]
+    if isinstance(time, np.datetime64):
+        return str(time.astype("datetime64[ms]"))
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(time, date | cftime.datetime):  # a datetime and a Timestamp are dates
+        return str(time.isoformat())
+    raise ValueError(
+        f"start {time!r} is a {type(time).__name__} and no time; give text like 2015-11-17T22, a datetime, a "
+        "datetime64, a Timestamp, a cftime date, or a list of them."
+    )
 
 
 def _series(words: str, calendar: str) -> list[int]:

@@ -123,7 +123,7 @@ def operator(ds: xr.Dataset, *, seed: int = 0, forcing: list[str] | None = None)
         0,
         step.state_dict(),
         {},
-        sha256="5a",
+        sha256=f"5a{seed or ''}",
     )
 
 

@@ -1,14 +1,18 @@
 """A forecast file says what it is, opens everywhere, and survives an interruption."""
 
+import dataclasses
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from data_pipelines import save_store
-from forecasting import forecast, open_forecast
+from forecasting import evaluate, forecast, open_forecast
 from oceanop import __version__
 from oceanop.checkpoint import Checkpoint, save_checkpoint
 from tests.forecasting.conftest import SPLITS, operator, sea
@@ -66,7 +70,7 @@ def test_a_forecast_opens_in_plain_xarray_with_everything_in_it(
         assert ds["latitude"].dims == plane
     assert ds.attrs["Conventions"] == "CF-1.11"
     assert ds.attrs["model"] == "FNOtD"
-    assert ds.attrs["checkpoint_sha256"] == "5a"
+    assert ds.attrs["checkpoint_sha256"] == "5a3"
     assert ds.attrs["oceanop_version"] == __version__
     assert ds.attrs["forcing"].startswith("u10 v10")
     assert json.loads(ds.attrs["run"])["training"]["seed"] == 3
@@ -80,7 +84,7 @@ def test_paths_of_a_store_and_a_checkpoint_do_as_well(
 ) -> None:
     save_checkpoint(tmp_path / "best", checkpoint)
     ds = forecast(tmp_path / "best", store, start=START, leads=4)
-    assert ds.attrs["input_store"] == str(store)
+    assert ds.attrs["input_store"] == "sea.zarr"
     assert len(ds.attrs["checkpoint_sha256"]) == 64
     assert same_values(ds, forecast(checkpoint, ocean, start=START, leads=4))
 
@@ -138,7 +142,12 @@ def test_a_complete_forecast_is_not_run_again(
     [
         (START, 3, 0, "holds a forecast of another lead_time; give another path"),
         ("2020-01-04T09", 2, 0, "holds a forecast of another init_time; give another path"),
-        (START, 2, 1, r"holds another forecast \(its attribute 'run' differs\); give another path"),
+        (
+            START,
+            2,
+            1,
+            r"holds another forecast \(its attribute 'checkpoint_sha256' differs\); give another path",
+        ),
     ],
 )
 def test_another_forecast_is_never_overwritten(
@@ -163,13 +172,168 @@ def test_what_is_no_forecast_is_never_overwritten(
     assert (path / "thesis.txt").exists()
 
 
-def test_a_failed_netcdf_leaves_nothing(ocean: xr.Dataset, checkpoint: Checkpoint, tmp_path: Path) -> None:
-    def stop(words: str, done: int, total: int) -> None:
-        raise _StopError
+@pytest.mark.parametrize("stopped_at", [1, 5, 8])
+def test_an_interrupted_netcdf_goes_on_from_the_zarr_beside_it(
+    ocean: xr.Dataset, checkpoint: Checkpoint, tmp_path: Path, stopped_at: int
+) -> None:
+    calls: list[int] = []
 
+    def stop(words: str, done: int, total: int) -> None:
+        if done == stopped_at:
+            raise _StopError
+
+    path = tmp_path / "f.nc"
     with pytest.raises(_StopError):
-        forecast(checkpoint, ocean, start=START, leads=2, to=tmp_path / "f.nc", progress=stop)
+        forecast(checkpoint, ocean, start=SERIES, leads=5, to=path, progress=stop)
+    assert [left.name for left in tmp_path.iterdir()] == ["f.nc.partial.zarr"]
+    resumed = forecast(
+        checkpoint,
+        ocean,
+        start=SERIES,
+        leads=5,
+        to=path,
+        progress=lambda words, done, total: calls.append(done),
+    )
+    assert same_values(resumed, forecast(checkpoint, ocean, start=SERIES, leads=5))
+    assert calls == list(range(stopped_at // 5 * 5 + 1, 16))
+    assert [left.name for left in tmp_path.iterdir()] == ["f.nc"]
+    assert resumed.attrs["forecast_seconds"] > 0
+    # The file is whole: the same call leaves it as it is
+    before = path.stat().st_mtime_ns
+    forecast(checkpoint, ocean, start=SERIES, leads=5, to=path, progress=stop)
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_a_forecast_that_cannot_begin_leaves_nothing(
+    ocean: xr.Dataset, checkpoint: Checkpoint, tmp_path: Path, suffix: str
+) -> None:
+    holed = ocean.copy(deep=True)
+    holed["uo"][79] = np.nan
+    with pytest.raises(ValueError, match="'uo' is missing"):
+        forecast(checkpoint, holed, start=START, leads=2, to=tmp_path / f"f{suffix}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_a_store_whose_content_changed_makes_another_forecast(
+    checkpoint: Checkpoint, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"f{suffix}"
+    first = save_store(sea(), tmp_path / "a" / "sea.zarr", splits=SPLITS, attributes={"created": "monday"})
+    forecast(checkpoint, first, start=START, leads=2, to=path)
+    again = save_store(
+        sea(seed=1), tmp_path / "b" / "sea.zarr", splits=SPLITS, attributes={"created": "tuesday"}
+    )
+    with pytest.raises(ValueError, match=r"another forecast \(its attribute 'input_store_id' differs\)"):
+        forecast(checkpoint, again, start=START, leads=2, to=path)
+
+
+def test_a_data_set_that_does_not_say_when_it_was_made_is_known_by_what_it_holds(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.zarr"
+    forecast(checkpoint, sea(), start=START, leads=2, to=path)
+    forecast(checkpoint, sea(), start=START, leads=2, to=path)
+    with pytest.raises(ValueError, match="'input_store_id' differs"):
+        forecast(checkpoint, sea(seed=1), start=START, leads=2, to=path)
+
+
+def test_a_relative_path_is_the_same_store_and_no_folder_is_told(
+    store: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.zarr"
+    forecast(checkpoint, store, start=START, leads=2, to=path)
+    monkeypatch.chdir(store)
+    ds = forecast(checkpoint, "../sea.zarr", start=START, leads=2, to=path)
+    forecast(checkpoint, ".", start=START, leads=2, to=path)
+    assert str(store.parent) not in json.dumps({name: str(value) for name, value in ds.attrs.items()})
+
+
+def test_a_netcdf_of_anything_else_is_never_overwritten(
+    ocean: xr.Dataset, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nc"
+    path.write_text("all my work")
+    with pytest.raises(ValueError, match=r"f.nc exists and is no forecast; give another path, or delete it"):
+        forecast(checkpoint, ocean, start=START, leads=2, to=path)
+    assert path.read_text() == "all my work"
+    ocean[["uo"]].to_netcdf(tmp_path / "data.nc")
+    with pytest.raises(ValueError, match=r"data.nc exists and is no forecast"):
+        forecast(checkpoint, ocean, start=START, leads=2, to=tmp_path / "data.nc")
+    path.unlink()
+    forecast(checkpoint, ocean, start=START, leads=2, to=path)
+    with pytest.raises(ValueError, match="holds a forecast of another lead_time"):
+        forecast(checkpoint, ocean, start=START, leads=3, to=path)
+    with pytest.raises(ValueError, match=r"its attribute 'checkpoint_sha256' differs"):
+        forecast(operator(ocean, seed=1), ocean, start=START, leads=2, to=path)
+
+
+def test_the_licence_and_the_cell_methods_of_the_store_are_kept(checkpoint: Checkpoint) -> None:
+    ocean = sea().assign_attrs(license="CC BY 4.0")
+    ocean["uo"].attrs["cell_methods"] = "area: mean where sea time: point"
+    ds = forecast(checkpoint, ocean, start=START, leads=2)
+    assert ds.attrs["license"] == "CC BY 4.0"
+    assert ds["uo"].attrs["cell_methods"] == "area: mean where sea time: point"
+    assert ds["vo"].attrs["cell_methods"] == "time: point"
+
+
+def test_the_file_tells_which_times_were_fitted(ocean: xr.Dataset, checkpoint: Checkpoint) -> None:
+    assert "fitted_from" not in forecast(checkpoint, ocean, start=START, leads=1).attrs
+    splits = json.dumps({name: list(ends) for name, ends in SPLITS.items()})
+    provenance = {"fit": ["validation", "train"], "store_attributes": {"splits": splits}}
+    told = dataclasses.replace(checkpoint, provenance=provenance)
+    ds = forecast(told, ocean, start=START, leads=1)
+    assert ds.attrs["fitted_from"] == SPLITS["train"][0]
+    assert ds.attrs["fitted_to"] == SPLITS["validation"][1]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        datetime(2020, 1, 4, 8),
+        datetime(2020, 1, 4, 9, tzinfo=timezone(timedelta(hours=1))),
+        pd.Timestamp("2020-01-04T08"),
+        np.datetime64("2020-01-04T08"),
+        [START],
+        np.array(["2020-01-04T08"], dtype="datetime64[ns]"),
+        pd.DatetimeIndex(["2020-01-04T08"]),
+        xr.DataArray(np.datetime64("2020-01-04T08", "ns")),
+    ],
+)
+def test_every_kind_of_time_is_a_start(ocean: xr.Dataset, checkpoint: Checkpoint, start: Any) -> None:
+    ds = forecast(checkpoint, ocean, start=start, leads=1)
+    assert ds["init_time"].values.tolist() == [np.datetime64("2020-01-04T08", "ns").astype(int)]
+
+
+def test_a_list_of_starts_is_put_in_order(ocean: xr.Dataset, checkpoint: Checkpoint) -> None:
+    starts = ["2020-01-04T09", pd.Timestamp("2020-01-04T07"), datetime(2020, 1, 4, 9)]
+    ds = forecast(checkpoint, ocean, start=starts, leads=1)
+    assert (ds["init_time"].values == np.array(["2020-01-04T07", "2020-01-04T09"], "datetime64[ns]")).all()
+    with pytest.raises(ValueError, match="no start was given"):
+        forecast(checkpoint, ocean, start=[], leads=1)
+    with pytest.raises(ValueError, match="start 8 is a int and no time; give text"):
+        forecast(checkpoint, ocean, start=8, leads=1)
+
+
+def test_months_are_forecast_for_months(tmp_path: Path) -> None:
+    months = (np.datetime64("2002-01") + np.arange(96)).astype("datetime64[ns]")
+    ocean = sea().assign_coords(time=months)
+    splits = {"train": ("2002-01", "2007-12"), "test": ("2008-01", "2009-12")}
+    ocean.attrs["splits"] = json.dumps(splits)
+    checkpoint = dataclasses.replace(operator(ocean, forcing=[]), time_step=np.timedelta64(31, "D"))
+    path = tmp_path / "f.nc"
+    ds = forecast(checkpoint, ocean, start="2008-01-01/2008-01-01/1d", leads=30, to=path)
+    expected = (np.datetime64("2008-02") + np.arange(30)).astype("datetime64[ns]")
+    np.testing.assert_array_equal(ds["valid_time"].values[0], expected)
+    scores = evaluate(path, ocean, baselines=["persistence", "climatology"])
+    assert scores.sizes["lead_hours"] == 24  # 23 months have a truth, and all of them together
+    assert scores.attrs["left_out"] == "7 of 30 leads, for which the truth holds no state"
+    error = ds["uo"].values[0, 22] - ocean["uo"].sel(time="2009-12-01").values
+    area = (ocean["cell_area"] * ocean["mask"]).values
+    at = {"variable": "uo", "metric": "rmse", "band": "all", "forecaster": "FNOtD"}
+    plain = np.sqrt(np.nansum(error**2 * area) / area.sum())
+    assert scores["value"].sel(at).values[22] == pytest.approx(plain, rel=1e-5)
 
 
 def test_no_state_after_the_start_is_needed(ocean: xr.Dataset, checkpoint: Checkpoint) -> None:
