@@ -22,6 +22,17 @@ def draw(blocks: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
     )
 
 
+def draw_seeds(count: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
+    """Weight of each of several trainings in each resample, float64 ``[training, resample]``.
+
+    One fewer than there are is drawn, with replacement: drawing as many as there are would leave the variance of
+    their mean too small by ``(n - 1) / n``, half of it where there are two (Rao and Wu, JASA 83, 1988).
+    """
+    generator = np.random.default_rng([seed, 1])  # apart from the draw of blocks
+    drawn = generator.multinomial(count - 1, np.full(count, 1 / count), size=resamples).T
+    return torch.from_numpy(drawn * (count / (count - 1)))
+
+
 def interval(samples: Tensor, blocks: int, confidence: float = CONFIDENCE) -> tuple[Tensor, Tensor]:
     """Ends of the expanded percentile interval of resampled scores ``[..., resample]``.
 
@@ -69,6 +80,12 @@ def space_blocks(wet: NDArray[np.bool_], tile: int = TILE) -> tuple[NDArray[np.i
     blocks = np.zeros(wet.shape, dtype=np.int64)
     blocks[wet] = numbers
     return blocks, len(ocean)
+
+
+SEEDS = (
+    "of trainings pooled, the seeds are drawn again in each resample as well as the blocks, one fewer than there are, "
+    "so that these intervals hold what another seed would change"
+)
 
 
 def describe(blocks: Sequence[int] | NDArray[np.int64] | None, count: int) -> str:

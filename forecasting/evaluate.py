@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines import open_store
@@ -24,7 +23,9 @@ from data_pipelines.times import milliseconds, text
 from forecasting import bootstrap, clock
 from forecasting.baselines import BASELINES, baseline
 from forecasting.forecaster import Forecaster, State
-from forecasting.matching import Forecasts, Match, match, named, run_of
+from forecasting.matching import Match, match
+from forecasting.naming import Forecasts, named, run_of
+from forecasting.origin import baseline_warning, overlap_warning
 from forecasting.product import MemoryForecast, Plan
 from forecasting.scores import score_table, write_csv
 from forecasting.windows import run_forecaster
@@ -50,7 +51,7 @@ def evaluate(
     forecasts: Forecasts,
     truth: xr.Dataset | str | Path,
     *,
-    baselines: Sequence[str] | None = None,
+    baselines: str | Sequence[str] | None = None,
     to: str | Path | None = None,
     report: bool = True,
     seed: int = 0,
@@ -60,8 +61,9 @@ def evaluate(
 
     All forecasters are compared on the starts and leads that the forecasts share and the truth covers, and on the
     cells that are ocean in the truth and finite in every forecast. The baselines are fitted on the splits ``train``
-    and ``validation`` of the truth and run from the same starts. Several forecasts of one model, trained with
-    different seeds, are scored each and, under the model's name, pooled.
+    and ``validation`` of the truth and run from the same starts. Several forecasts of one model, whose runs
+    differ in nothing but their seeds, are scored each and, under the model's name, pooled. A forecast or a baseline
+    that was fitted on scored times is told in the attribute ``warning`` and at the head of the report.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def evaluate(
     truth
         The store that holds what happened, and the past the baselines learn from.
     baselines
-        Names among ``forecasting.baselines.BASELINES``; None takes all.
+        One or more names among ``forecasting.baselines.BASELINES``; None takes all.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed
@@ -90,9 +92,12 @@ def evaluate(
     """
     if not isinstance(truth, xr.Dataset):
         truth = open_store(truth)
-    matched = match(named(forecasts), truth)
+    if isinstance(baselines, str):
+        baselines = [baselines]
+    given = named(forecasts)
+    matched = match(given.forecasts, truth)
     cost = {name: _cost_of(ds) for name, ds in matched.forecasts.items()}
-    fitted, period = _fit(list(BASELINES) if baselines is None else baselines, matched, truth, cost)
+    fitted, period, learned = _fit(list(BASELINES) if baselines is None else baselines, matched, truth, cost)
     wet = _common_mask(matched, truth)
     shown = _Shown(matched, truth, list(fitted)) if to is not None and report else None
     total = matched.init_steps.size
@@ -110,13 +115,17 @@ def evaluate(
             shown.keep(case)
         if progress is not None:
             progress("", case.number + 1, total)
-    seeds = _seeds(matched)
-    pooled = {model: reduce(add, (sums[name] for name in names)) for model, names in seeds.items()}
-    sums = pooled | sums
     number = int(blocks.max()) + 1
     hours = (matched.leads * matched.time_step / 3600).tolist()
-    scores = score_table(sums, matched.layout, hours, seed=seed, blocks=number)
+    seeds = given.pooled
+    scores = score_table(
+        sums, matched.layout, hours, seed=seed, blocks=number, seeds=seeds, references=list(fitted)
+    )
+    if seeds:
+        words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, period, seed)
+    if warning := _warning(matched, truth, learned):
+        scores.attrs["warning"] = warning
     if to is not None:
         _write(Path(to), scores)
     if shown is not None:
@@ -137,23 +146,27 @@ def _cost_of(ds: xr.Dataset) -> dict[str, Any]:
     """What a forecast file says of its cost."""
     names = {"threads": "training_threads"}
     wanted = ("parameters", "training_seconds", "forecast_seconds", "threads")
-    return {name: ds.attrs[key] for name in wanted if (key := names.get(name, name)) in ds.attrs}
+    held = {name: ds.attrs[key] for name in wanted if (key := names.get(name, name)) in ds.attrs}
+    # NetCDF gives numbers back as NumPy's
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in held.items()}
 
 
-def _seeds(matched: Match) -> dict[str, list[str]]:
-    """Models that several forecasts were made with, and these forecasts: seeds are scored apart and together."""
-    models: dict[str, list[str]] = {}
-    for name, ds in matched.forecasts.items():
-        models.setdefault(str(ds.attrs.get("model", name)), []).append(name)
-    return {model: names for model, names in models.items() if len(names) > 1}
+def _warning(matched: Match, truth: xr.Dataset, learned: NDArray[np.int64]) -> str:
+    """What was fitted on times that are scored; empty where nothing was."""
+    scored = np.unique(matched.valid_steps[matched.valid_steps >= 0])
+    said = (
+        overlap_warning(matched.forecasts, truth["time"].values[scored]),
+        baseline_warning(int(np.isin(scored, learned).sum()), scored.size),
+    )
+    return " ".join(words for words in said if words)
 
 
 def _fit(
     names: Sequence[str], matched: Match, truth: xr.Dataset, cost: dict[str, dict[str, Any]]
-) -> tuple[dict[str, Forecaster], str]:
-    """Baselines by name, and in words what they were fitted on; what the fit takes goes to ``cost``."""
+) -> tuple[dict[str, Forecaster], str, NDArray[np.int64]]:
+    """Baselines by name, in words and in steps what they were fitted on; what the fit takes goes to ``cost``."""
     if not names:
-        return {}, "no baseline"
+        return {}, "no baseline", np.zeros(0, dtype=np.int64)
     if (matched.init_steps < 0).any():
         raise ValueError(
             "a start of the forecasts is not in the truth, so no baseline can start there; give a truth that holds "
@@ -171,7 +184,8 @@ def _fit(
         [(~field.isnan() | ~mask).flatten(1).all(1) for field, mask in zip(states, wet, strict=True)]
     )
     kept_steps = whole.all(0)
-    times = truth["time"].values[steps[-most:]][kept_steps.numpy()]
+    learned = steps[-most:][kept_steps.numpy()]
+    times = truth["time"].values[learned]
     if times.size < 2:
         raise ValueError(
             f"the splits {' and '.join(kept)} of the truth hold {times.size} whole state(s), too few for a baseline; "
@@ -191,7 +205,7 @@ def _fit(
     )
     if (milliseconds(matched.first["init_time"].values) < milliseconds(times[-1:])).any():
         period += "; some starts lie inside this period, where the baselines have seen the truth"
-    return fitted, period
+    return fitted, period, learned
 
 
 def _cases(
@@ -291,6 +305,7 @@ class _Shown:
                 leads=matched.leads.size,
                 time_step=matched.time_step,
                 attributes={**attributes, "model": name},
+                valid_times=self._valid(matched),
             )
             self.sinks[name] = MemoryForecast(plan)
 
@@ -305,16 +320,18 @@ class _Shown:
 
     def datasets(self) -> dict[str, xr.Dataset]:
         """The data sets, their leads named by what they are."""
-        kept = {}
-        for name, sink in self.sinks.items():
-            ds = sink.finish()
-            starts = ds["init_time"].values
-            valid = np.stack([clock.shift(time, self.leads, self.time_step) for time in starts])
-            lead_times = (self.leads * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]")
-            kept[name] = ds.assign_coords(
-                lead_time=ds["lead_time"].copy(data=lead_times), valid_time=ds["valid_time"].copy(data=valid)
-            )
-        return kept
+        lead_times = (self.leads * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]")
+        return {
+            name: (ds := sink.finish()).assign_coords(lead_time=ds["lead_time"].copy(data=lead_times))
+            for name, sink in self.sinks.items()
+        }
+
+    def _valid(self, matched: Match) -> NDArray[Any]:
+        first = matched.first.isel(init_time=self.numbers)
+        if "valid_time" in first.coords:
+            return first["valid_time"].transpose("init_time", "lead_time").values
+        starts = first["init_time"].values
+        return np.stack([clock.shift(time, self.leads, self.time_step) for time in starts])
 
 
 def _attributes(
@@ -331,13 +348,15 @@ def _attributes(
         "bootstrap_seed": seed,
         "baselines_fitted_on": period,
         "starts": f"{inits.size} from {text(inits[0])} to {text(inits[-1])}",
+        "left_out": matched.left_out,
         "mask": "cells that are ocean in the truth and finite in every forecast",
         "mask_sha256": hashlib.sha256(np.packbits(wet.numpy()).tobytes()).hexdigest(),
         "mask_share_of_ocean": float(wet.sum() / ocean.sum()),
         "forecasts": json.dumps(
             {
                 name: {
-                    key: str(ds.attrs.get(key, "")) for key in ("model", "checkpoint_sha256", "input_store")
+                    key: str(ds.attrs.get(key, ""))
+                    for key in ("model", "checkpoint_sha256", "input_store", "fitted_from", "fitted_to")
                 }
                 for name, ds in matched.forecasts.items()
             }

@@ -9,7 +9,7 @@ import xarray as xr
 
 from forecasting.bootstrap import CONFIDENCE
 from forecasting.fields import unit_text
-from forecasting.scores import COLUMNS, DIMS, REFERENCE
+from forecasting.scores import COLUMNS, DIMS, OVER, REFERENCE
 from oceanop.variables import VARIABLES
 
 PREFERRED_HOURS = (1, 3, 6, 12, 18, 21)
@@ -126,13 +126,18 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
         return f"{row['value']:.{digits}f}{unit}{ends}"
 
     winner, loser = str(whole.index[0]), str(whole.index[-1])
-    sentences = [
+    warning = str(scores.attrs.get("warning", ""))
+    sentences = [*([warning] if warning else [])]
+    sentences += [
         f"Over leads from {hours[0]:g} to {hours[-1]:g} h the {variable_text(variable)} is forecast best by {winner}, "
         f"with a root mean square error of {said(winner)}."
     ]
     if loser != winner:
         sentences.append(f"The largest error, {said(loser)}, is that of {loser}.")
-    sentences += [_beside(name, whole, models) for name in models if name in whole.index]
+    ratios = table[
+        (table["variable"] == variable) & (table["lead_hours"] == "all") & (table["band"] == "all")
+    ]
+    sentences += [_beside(name, whole, models, ratios) for name in models if name in whole.index]
     skill = table[
         (table["variable"] == variable) & (table["metric"] == "skill") & (table["lead_hours"] == "all")
     ]
@@ -165,7 +170,7 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     return Summary([sentence.replace(" %", "\u00a0%") for sentence in sentences], figures)
 
 
-def _beside(name: str, whole: pd.DataFrame, models: list[str]) -> str:
+def _beside(name: str, whole: pd.DataFrame, models: list[str], ratios: pd.DataFrame) -> str:
     others = [str(other) for other in whole.index if other not in models]
     mine = whole.loc[name, "value"]
     if not others:
@@ -173,24 +178,30 @@ def _beside(name: str, whole: pd.DataFrame, models: list[str]) -> str:
     better = [other for other in others if whole.loc[other, "value"] > mine]
     worse = [other for other in others if other not in better]
     best = others[0]
-    change = 100 * (mine / whole.loc[best, "value"] - 1)
-    apart = _apart(whole.loc[name], whole.loc[best])
     number = "all" if not worse else f"{len(better)} of"
     sentence = f"{name} beats {number} {len(others)} baselines" if better else f"{name} beats no baseline"
     if worse:
         sentence += f" and loses to {', '.join(worse)}"
+    change = 100 * (mine / whole.loc[best, "value"] - 1)
     return (
-        f"{sentence}; its error is {abs(change):.0f} % {'above' if change > 0 else 'below'} that of the best of them, "
-        f"{best}{apart}."
+        f"{sentence}; its error is {_change_text(change)} that of the best of them, {best}"
+        f"{_sureness(ratios[(ratios['forecaster'] == name) & (ratios['metric'] == OVER + best)])}."
     )
 
 
-def _apart(mine: Any, other: Any) -> str:
-    if not np.isfinite([mine["low"], mine["high"], other["low"], other["high"]]).all():
+def _change_text(change: float) -> str:
+    return f"{abs(change):.0f} % {'above' if change > 0 else 'below'}"
+
+
+def _sureness(ratio: pd.DataFrame) -> str:
+    """Interval of the ratio of two errors, which were resampled together."""
+    ends = [100 * (float(ratio[end].iloc[0]) - 1) for end in ("low", "high")] if len(ratio) else [np.nan]
+    if not np.isfinite(ends).all():
         return ""
-    if mine["high"] < other["low"] or other["high"] < mine["low"]:
-        return ", and their intervals do not overlap"
-    return ", and their intervals overlap"
+    if ends[0] * ends[1] > 0:
+        low, high = sorted(abs(end) for end in ends)
+        return f" (interval {low:.0f} to {high:.0f} %)"
+    return f" (interval {_change_text(ends[0])} to {_change_text(ends[1])}, so that the two cannot be told apart)"
 
 
 def _digits(values: Any) -> int:

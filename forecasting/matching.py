@@ -1,22 +1,16 @@
 """Which forecasts can be compared: same variables, same grid, same starts and leads, and a truth for them."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.times import milliseconds, text
-from data_pipelines.windows import TOLERANCE, time_step
-from forecasting.product import open_forecast
+from data_pipelines.windows import TOLERANCE, is_irregular, time_step
 from oceanop.grid import Grid
 from oceanop.layout import Layout
-
-Forecasts = xr.Dataset | str | Path | Sequence[xr.Dataset | str | Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +31,8 @@ class Match:
         Leads in time steps of the truth, ``[lead_time]``.
     time_step
         Of the truth, seconds.
+    left_out
+        In words, how many starts and leads are not compared, and why.
     """
 
     forecasts: dict[str, xr.Dataset]
@@ -45,30 +41,12 @@ class Match:
     valid_steps: NDArray[np.int64]
     leads: NDArray[np.int64]
     time_step: int
+    left_out: str = "none"
 
     @property
     def first(self) -> xr.Dataset:
         """Any of the forecasts: they share starts and leads."""
         return next(iter(self.forecasts.values()))
-
-
-def named(forecasts: Forecasts) -> dict[str, xr.Dataset]:
-    """Forecasts by the name of their model; equal names get the seed of their run, or a number."""
-    if isinstance(forecasts, xr.Dataset | str | Path):
-        forecasts = [forecasts]
-    if not forecasts:
-        raise ValueError("no forecast was given; give at least one.")
-    opened = [ds if isinstance(ds, xr.Dataset) else open_forecast(ds) for ds in forecasts]
-    models = [str(ds.attrs.get("model", "forecast")) for ds in opened]
-    names = [
-        model if models.count(model) == 1 else f"{model}-{_seed(ds)}"
-        for model, ds in zip(models, opened, strict=True)
-    ]
-    unique = [
-        name if names.count(name) == 1 else f"{name}-{names[:i].count(name) + 1}"
-        for i, name in enumerate(names)
-    ]
-    return dict(zip(unique, opened, strict=True))
 
 
 def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
@@ -103,12 +81,16 @@ def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
             "the truth holds a single time; a forecast is compared with the times that follow its start."
         )
     length = int(step.astype(np.int64))
-    # A lead between two steps of the truth has no truth
-    whole = np.abs(leads / length - np.rint(leads / length)) <= TOLERANCE
+    irregular = is_irregular(truth["time"].values)
+    # A lead between two steps of the truth has no truth; months only tell where they are by their own times
+    whole = np.abs(leads / length - np.rint(leads / length)) <= (np.inf if irregular else TOLERANCE)
     moments = milliseconds(truth["time"].values)
-    valid = _nearest(moments, inits[:, None] + leads[whole][None], length)
-    covered, followed = (valid >= 0).any(1), (valid >= 0).any(0)
-    if not covered.any():
+    wanted = inits[:, None] + leads[whole][None]
+    if irregular:
+        wanted = _valid_moments(next(iter(forecasts.values())), inits, leads[whole], wanted)
+    valid = _nearest(moments, wanted, length)
+    covered, followed = (np.flatnonzero((valid >= 0).any(axis)) for axis in (1, 0))
+    if not covered.size:
         times = truth["time"].values
         example = next(iter(forecasts.values()))
         raise ValueError(
@@ -116,29 +98,64 @@ def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
             f"from {text(example['init_time'].values.min())} and leads up to {leads.max() / 3.6e6:g} h, do not "
             "overlap; give a truth that covers the time after a start."
         )
-    inits, leads = inits[covered], leads[whole][followed]
+    left_out = _left_out(forecasts, inits.size, leads.size, valid[covered][:, followed])
+    inits, leads, valid = inits[covered], leads[whole][followed], valid[covered][:, followed]
+    starts = _nearest(moments, inits, length, tolerance=0.0)
     return Match(
         forecasts={name: _cut(ds, inits, leads) for name, ds in forecasts.items()},
         layout=layout,
-        init_steps=_nearest(moments, inits, length, tolerance=0.0),
-        valid_steps=valid[covered][:, followed],
-        leads=np.rint(leads / length).astype(np.int64),
+        init_steps=starts,
+        valid_steps=valid,
+        leads=_lead_numbers(leads / length, starts, valid)
+        if irregular
+        else np.rint(leads / length).astype(int),
         time_step=length // 1000,
+        left_out=left_out,
     )
 
 
-def run_of(ds: xr.Dataset) -> dict[str, Any]:
-    """The run a forecast keeps in its attribute; empty where it keeps none."""
-    try:
-        run = json.loads(ds.attrs.get("run", "{}"))
-    except (TypeError, ValueError):
-        return {}
-    return run if isinstance(run, dict) else {}
+def _valid_moments(
+    ds: xr.Dataset, inits: NDArray[np.int64], leads: NDArray[np.int64], else_: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Valid times as a forecast file tells them, ``[init_time, lead_time]``."""
+    if "valid_time" not in ds.coords:
+        return else_
+    return milliseconds(_cut(ds, inits, leads)["valid_time"].transpose("init_time", "lead_time").values)
 
 
-def _seed(ds: xr.Dataset) -> str:
-    seed = run_of(ds).get("training", {}).get("seed")
-    return "run" if seed is None else f"seed{seed}"
+def _lead_numbers(
+    ratio: NDArray[np.float64], starts: NDArray[np.int64], valid: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Leads in steps of an irregular axis: as many as lie between start and valid time."""
+    both = (starts[:, None] >= 0) & (valid >= 0)
+    numbers = np.rint(ratio).astype(np.int64)
+    for i in np.flatnonzero(both.any(0)):
+        numbers[i] = int(np.median((valid[:, i] - starts)[both[:, i]]))
+    return numbers
+
+
+def _left_out(
+    forecasts: Mapping[str, xr.Dataset],
+    starts: int,
+    leads: int,
+    valid: NDArray[np.int64],
+) -> str:
+    """In words, what of ``starts`` and ``leads`` is not among the compared, ``valid [init_time, lead_time]``."""
+    parts = []
+    for what, dim, shared in (("starts", "init_time", starts), ("leads", "lead_time", leads)):
+        held = max(ds.sizes[dim] for ds in forecasts.values())
+        if held > shared:
+            parts.append(f"{held - shared} of {held} {what}, which not every forecast has")
+    lost = [
+        f"{all_ - kept} of {all_} {what}"
+        for what, all_, kept in (("starts", starts, valid.shape[0]), ("leads", leads, valid.shape[1]))
+        if all_ > kept
+    ]
+    if (valid < 0).any():
+        lost.append(f"{int((valid < 0).sum())} of the {valid.size} remaining pairs of a start and a lead")
+    if lost:
+        parts.append(f"{' and '.join(lost)}, for which the truth holds no state")
+    return "; ".join(parts) or "none"
 
 
 def _lead_milliseconds(ds: xr.Dataset) -> NDArray[np.int64]:

@@ -4,7 +4,9 @@ import base64
 import datetime
 import json
 import os
+import re
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ TILES = 72  # maps in a page: at 30 to 60 kB each they stay below its limit
 TILE_SIZE = 8.0  # square inches; small, so that its letters are read at the width of a phone
 TILE_DPI = 140
 TILE_COLOURS = 255
+TILE_NAME = re.compile(r"[\w-]+-[\d.e+]+(h|min)-.+\.png")  # of this page's maps, and of an earlier page's
 PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
 BASELINE_MAPS = 2  # baselines mapped beside the models, persistence first
 
@@ -108,7 +111,8 @@ def write_report(
         curves=_curves(table, models),
         leads=_maps(to, table, forecasts, truth, models, cells, drawn),
         map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
-        method=_method(scores, runs),
+        method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
+        warned=bool(scores.attrs.get("warning")),
     )
     path = to / "report.html"
     partial = path.with_name(path.name + ".partial")
@@ -152,6 +156,9 @@ def _maps(
     reach = [max(limits(wrong[n, name])[1] for n in numbers) for name in shown]
     error_ends = (-float(np.median(reach)), float(np.median(reach))) if reach else (-1.0, 1.0)
     (to / "maps").mkdir(parents=True, exist_ok=True)
+    for old in (to / "maps").glob("*.png"):
+        if TILE_NAME.fullmatch(old.name):
+            old.unlink()
     leads = []
     for n in numbers:
         label = hours_text(truth["lead_time"].values[n - 1])
@@ -210,20 +217,21 @@ def _tables(table: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
 
 
 def _curves(table: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
-    name = findings.main_variable(table)
+    main = findings.main_variable(table)
     styles = line_styles(list(dict.fromkeys(table["forecaster"])), models)
-    words = findings.variable_text(name)
     curves = []
     for metric in PAGE_METRICS:
-        part = table[(table["variable"] == name) & (table["metric"] == metric) & (table["band"] == "all")]
-        part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
-        unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
-        text = findings.METRIC_TEXT[metric]
-        svg = curve_svg(
-            part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}"
-        )
-        if svg:
-            curves.append({"title": f"{text} of the {words}", "svg": svg})
+        # A current has a bias in each direction and none as a whole
+        for name in main.split("+") if metric == "bias" else [main]:
+            part = table[(table["variable"] == name) & (table["metric"] == metric) & (table["band"] == "all")]
+            part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
+            unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
+            text, words = findings.METRIC_TEXT[metric], findings.variable_text(name)
+            svg = curve_svg(
+                part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}"
+            )
+            if svg:
+                curves.append({"title": f"{text} of the {words}", "svg": svg})
     return curves
 
 
@@ -251,6 +259,8 @@ def _data_rows(
     )
     rows.append(("Starts", str(period)))
     rows.append(("Leads", f"{leads.size}, {hours_text(leads[0])} to {hours_text(leads[-1])}"))
+    if scores.attrs.get("left_out", "none") != "none":
+        rows.append(("Left out", str(scores.attrs["left_out"])))
     splits = _json(attrs.get("splits"))
     for name, ends in splits.items() if isinstance(splits, dict) else ():
         rows.append((f"Split {name}", f"{ends[0]} to {ends[1]}"))
@@ -272,7 +282,7 @@ def _sources(forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[s
                 {
                     "name": Path(name).name,
                     "role": str(entry.get("role", "")),
-                    "size": f"{int(size) / 1e6:.1f} MB" if isinstance(size, int | float) else "",
+                    "size": f"{float(size) / 1e6:.1f} MB" if isinstance(size, Real) else "",
                     "sha256": digest[:16],
                 }
             )
@@ -290,6 +300,7 @@ def _model_rows(
         ("Seed", str(resolved.get("training", {}).get("seed", ""))),
         ("Training", _seconds(run.get("training_seconds") or cost.get("training_seconds"))),
         ("Forcing", str(attrs.get("forcing", ""))),
+        ("Trained on", _period(attrs)),
     ]
     settings = [
         (f"{table}.{key}", json.dumps(value))
@@ -298,6 +309,17 @@ def _model_rows(
         if value is not None
     ]
     return {"name": name, "facts": [fact for fact in facts if fact[1]], "settings": settings}
+
+
+def _period(attrs: dict[str, Any]) -> str:
+    ends = [str(attrs[name]) for name in ("fitted_from", "fitted_to") if name in attrs]
+    return f"{ends[0]} to {ends[1]}" if len(ends) == 2 else ""
+
+
+def _uses_forcing(run: dict[str, Any], forecast: xr.Dataset | None) -> bool:
+    """As the forecast itself says; where it does not, as its run does."""
+    said = None if forecast is None else forecast.attrs.get("forcing")
+    return bool(run.get("data", {}).get("forcing")) if said is None else str(said) != "none"
 
 
 def _cost_rows(names: list[str], cost: dict[str, dict[str, Any]] | None) -> list[dict[str, str]]:
@@ -314,7 +336,7 @@ def _cost_rows(names: list[str], cost: dict[str, dict[str, Any]] | None) -> list
     ]
 
 
-def _method(scores: xr.Dataset, runs: dict[str, dict[str, Any]]) -> list[str]:
+def _method(scores: xr.Dataset, forced: bool) -> list[str]:
     attrs = scores.attrs
     sentences = [
         "All forecasters are compared on the same starts, leads and cells: "
@@ -323,7 +345,7 @@ def _method(scores: xr.Dataset, runs: dict[str, dict[str, Any]]) -> list[str]:
         f"Intervals: {attrs.get('intervals', 'none were computed')}.",
         "Skill is one minus the ratio of the mean square errors of a forecast and of persistence.",
     ]
-    if any(run.get("data", {}).get("forcing") for run in runs.values()):
+    if forced:
         sentences.append(
             "Forcing after the start is that of the store, as if the atmosphere had been forecast without error; "
             "with real weather forecasts the errors of models that use it are larger."
@@ -353,12 +375,13 @@ def _safe(name: str) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,.0f}".replace(",", "\u202f") if isinstance(value, int | float) else ""
+    return f"{value:,.0f}".replace(",", "\u202f") if isinstance(value, Real) else ""
 
 
 def _seconds(value: Any) -> str:
-    if not isinstance(value, int | float):
+    if not isinstance(value, Real):
         return ""
+    value = float(value)
     if value < 120:
         return f"{value:.3g} s"
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"

@@ -3,6 +3,8 @@
 import csv
 import os
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,21 @@ from oceanop.metrics import METRICS, Sums
 from oceanop.variables import vector_pairs
 
 REFERENCE = "persistence"
-RELATIVE = ("skill", "rmse_over_persistence")  # against the same resample of persistence
+SKILL = "skill"  # against the same resample of persistence
+OVER = "rmse_over_"  # before a baseline's name: ratio to its RMSE in the same resample
 COLUMNS = ("forecaster", "variable", "metric", "band", "lead_hours", "value", "low", "high", "count")
 DIMS = ("forecaster", "variable", "metric", "band", "lead_hours")
 
 
 def score_table(
-    sums: Mapping[str, Sums], layout: Layout, lead_hours: Sequence[float], *, seed: int, blocks: int
+    sums: Mapping[str, Sums],
+    layout: Layout,
+    lead_hours: Sequence[float],
+    *,
+    seed: int,
+    blocks: int,
+    seeds: Mapping[str, Sequence[str]] | None = None,
+    references: Sequence[str] = (REFERENCE,),
 ) -> xr.Dataset:
     """Scores of all forecasters.
 
@@ -37,6 +47,11 @@ def score_table(
         Hours of the leads, ``[lead]``.
     seed, blocks
         Of the bootstrap, and the number of blocks.
+    seeds
+        Forecasters that are several pooled, and the names of these among ``sums``; they come first in the table, and
+        their intervals draw seeds as well as blocks.
+    references
+        Baselines whose RMSE others are divided by, resample by resample; those not in ``sums`` are left out.
 
     Returns
     -------
@@ -45,22 +60,33 @@ def score_table(
         ``lead_hours`` are labels, the last one ``all``, and ``hours`` the same as numbers.
     """
     groups = variable_groups(layout)
-    metrics = [*METRICS, *(RELATIVE if REFERENCE in sums else ())]
-    shape = (len(sums), len(groups), len(metrics), 1, len(lead_hours) + 1)
+    against = [name for name in dict.fromkeys(references) if name in sums]
+    metrics = [*METRICS, *((SKILL,) if REFERENCE in against else ()), *(f"{OVER}{name}" for name in against)]
+    rows = {
+        **{name: list(members) for name, members in (seeds or {}).items()},
+        **{name: [name] for name in sums},
+    }
+    shape = (len(rows), len(groups), len(metrics), 1, len(lead_hours) + 1)
     value, low, high = (np.full(shape, np.nan) for _ in range(3))
     count = np.zeros(shape, dtype=np.int64)
     drawn = bootstrap.draw(blocks, seed=seed)
-    for v, channels in enumerate(groups.values()):
-        reference = _pooled(sums[REFERENCE], channels) if REFERENCE in sums else None
-        for f, forecaster in enumerate(sums.values()):
-            pooled = _pooled(forecaster, channels)
-            whole = _metrics(pooled.sum(-1), reference and reference.sum(-1))
-            resampled = _metrics(_redrawn(pooled, drawn), reference and _redrawn(reference, drawn))
+    for v, (variable, channels) in enumerate(groups.items()):
+        pooled = {name: _pooled(part, channels) for name, part in sums.items()}
+        whole = {name: part.sum(-1) for name, part in pooled.items()}
+        references_again = {name: _redrawn(pooled[name], drawn) for name in against}
+        for f, members in enumerate(rows.values()):
+            total = reduce(add, (whole[name] for name in members))
+            again = _of_seeds([_redrawn(pooled[name], drawn) for name in members], seed)
+            found = _metrics(total, {name: whole[name] for name in against})
+            resampled = _metrics(again, references_again)
             for m, metric in enumerate(metrics):
-                value[f, v, m, 0] = whole[metric].numpy()
+                count[f, v, m, 0] = total.statistic("count").numpy()
+                if metric == "bias" and "+" in variable:
+                    # Components of opposite sign would cancel: a current has no one bias
+                    continue
+                value[f, v, m, 0] = found[metric].numpy()
                 ends = bootstrap.interval(resampled[metric], blocks)
                 low[f, v, m, 0], high[f, v, m, 0] = (end.numpy() for end in ends)
-                count[f, v, m, 0] = pooled.sum(-1).statistic("count").numpy()
     labels = [*(f"{hours:g}" for hours in lead_hours), "all"]
     return xr.Dataset(
         {
@@ -74,7 +100,7 @@ def score_table(
             "count": (DIMS, count, {"long_name": "number of values scored"}),
         },
         coords={
-            "forecaster": list(sums),
+            "forecaster": list(rows),
             "variable": list(groups),
             "metric": metrics,
             "band": ["all"],
@@ -127,9 +153,19 @@ def _redrawn(sums: Sums, drawn: Tensor) -> Sums:
     return Sums(sums.values @ drawn)
 
 
-def _metrics(sums: Sums, reference: Sums | None) -> dict[str, Tensor]:
+def _of_seeds(redrawn: Sequence[Sums], seed: int) -> Sums:
+    """Resamples of seeds pooled, the seeds of each drawn again too."""
+    if len(redrawn) == 1:
+        return redrawn[0]
+    weights = bootstrap.draw_seeds(len(redrawn), seed=seed)
+    return reduce(add, (Sums(part.values * weight) for part, weight in zip(redrawn, weights, strict=True)))
+
+
+def _metrics(sums: Sums, references: Mapping[str, Sums]) -> dict[str, Tensor]:
     scores = {name: metric(sums) for name, metric in METRICS.items()}
-    if reference is not None:
+    for name, reference in references.items():
         ratio = sums.mse() / reference.mse()
-        scores |= {"skill": 1 - ratio, "rmse_over_persistence": ratio.sqrt()}
+        scores[f"{OVER}{name}"] = ratio.sqrt()
+        if name == REFERENCE:
+            scores[SKILL] = 1 - ratio
     return scores

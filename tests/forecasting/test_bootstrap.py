@@ -29,6 +29,16 @@ def test_a_draw_takes_as_many_blocks_as_there_are_and_is_seeded() -> None:
     assert not torch.equal(drawn, bootstrap.draw(9, seed=4))
 
 
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_seeds_drawn_again_have_the_variance_of_their_mean(count: int) -> None:
+    weights = bootstrap.draw_seeds(count, seed=0, resamples=200_000)
+    assert (weights.sum(0) - count).abs().max() < 1e-12
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal(count))
+    means = values @ weights / count
+    assert means.mean() == pytest.approx(float(values.mean()), abs=0.01)
+    assert means.var() == pytest.approx(float(values.var()) / count, rel=0.02)
+
+
 def test_one_block_has_no_interval() -> None:
     low, high = bootstrap.interval(torch.ones(2, 1000, dtype=torch.float64), 1)
     assert low.isnan().all()

@@ -1,6 +1,9 @@
 """Scores are the plain arithmetic of the two files, on the same cells for all, and say how sure they are."""
 
 import csv
+import dataclasses
+import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +14,10 @@ import pytest
 import xarray as xr
 
 from forecasting import BASELINES, Persistence, evaluate, forecast, open_forecast
+from forecasting.findings import summarise
 from forecasting.forecast import produce
+from forecasting.naming import named
+from forecasting.scores import write_csv
 from oceanop.checkpoint import Checkpoint
 from oceanop.layout import Layout
 from tests.forecasting.conftest import operator, sea
@@ -153,8 +159,137 @@ def test_seeds_are_scored_apart_and_pooled(ocean: xr.Dataset) -> None:
     np.testing.assert_allclose(pooled**2, (first**2 + second**2) / 2, rtol=1e-6)
     counts = table["count"].sel(metric="rmse").squeeze("band").transpose("forecaster", ...).to_numpy()
     np.testing.assert_array_equal(counts[0], counts[1] + counts[2])
-    table = evaluate([members[0], members[0]], ocean, baselines=[])
-    assert table["forecaster"].values.tolist() == ["FNOtD", "FNOtD-seed0-1", "FNOtD-seed0-2"]
+
+
+def test_only_runs_that_differ_by_their_seed_are_pooled(ocean: xr.Dataset) -> None:
+    def made(seed: int, width: int, layers: int = 1) -> xr.Dataset:
+        ds = forecast(operator(ocean, seed=seed), ocean, start=START, leads=2)
+        run = json.loads(ds.attrs["run"])
+        run["model"] |= {"width": width, "layers": layers}
+        # The settings are what is compared, not the weights
+        return ds.assign_attrs(run=json.dumps(run), checkpoint_sha256=f"{seed} {width} {layers}")
+
+    table = evaluate([made(0, 4), made(1, 4), made(2, 8)], ocean, baselines=[])
+    assert table["forecaster"].values.tolist() == [
+        "FNOtD-width4",
+        "FNOtD-width4-seed0",
+        "FNOtD-width4-seed1",
+        "FNOtD-width8",
+    ]
+    names = list(named([made(0, 4, 1), made(0, 8, 2), made(1, 8, 3)]).forecasts)
+    assert names == ["FNOtD-layers1-width4", "FNOtD-layers2-width8", "FNOtD-layers3-width8"]
+    alike = named([made(0, 4), made(0, 4).assign_attrs(checkpoint_sha256="last")])
+    assert list(alike.forecasts) == ["FNOtD-seed0-1", "FNOtD-seed0-2"]
+    assert not alike.pooled
+    unknown = [made(seed, 4).assign_attrs(run="{}") for seed in (0, 1)]
+    assert list(named(unknown).forecasts) == ["FNOtD-1", "FNOtD-2"]
+    assert not named(unknown).pooled
+
+
+def test_a_forecast_given_twice_is_refused(ocean: xr.Dataset, one: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the forecast of FNOtD \(checkpoint 5a\) is given twice"):
+        evaluate([one, one], ocean)
+    one.to_netcdf(tmp_path / "again.nc")
+    with pytest.raises(ValueError, match="is given twice, with the same starts and leads"):
+        evaluate([one, tmp_path / "again.nc"], ocean)
+
+
+def test_the_interval_of_pooled_seeds_holds_their_spread(ocean: xr.Dataset) -> None:
+    members = [forecast(operator(ocean, seed=seed), ocean, start=SERIES, leads=1) for seed in (0, 1)]
+    happened = members[0].copy(deep=True)
+    for name in ("uo", "vo"):
+        happened[name].values[:, 0] = ocean[name].sel(time=happened["valid_time"].values[:, 0]).values
+    apart = []
+    for ds, error in zip(members, (0.1, 0.3), strict=True):
+        # The same error everywhere: blocks differ in nothing, seeds in everything
+        apart.append(happened.assign_attrs(ds.attrs) + error)
+        apart[-1].attrs = ds.attrs
+    for ds in apart:
+        ds["mask"], ds["cell_area"] = members[0]["mask"], members[0]["cell_area"]
+    table = evaluate(apart, ocean, baselines=[])
+    assert "the seeds are drawn again in each resample" in table.attrs["intervals"]
+    for name, low, high in (("FNOtD-seed0", 0.1, 0.1), ("FNOtD-seed1", 0.3, 0.3), ("FNOtD", 0.1, 0.3)):
+        ends = [value(table, name, "uo", "rmse", "all", end) for end in ("low", "high")]
+        assert ends == pytest.approx([low, high], rel=1e-4)
+    assert "seeds" not in evaluate(apart[0], ocean, baselines=[]).attrs["intervals"]
+
+
+def test_a_current_has_no_bias_as_a_whole(scores: xr.Dataset, tmp_path: Path) -> None:
+    assert np.isnan(value(scores, "FNOtD", "uo+vo", "bias", "all"))
+    assert np.isfinite(value(scores, "FNOtD", "uo", "bias", "all"))
+    assert np.isfinite(value(scores, "FNOtD", "vo", "bias", "3"))
+    write_csv(scores, tmp_path / "scores.csv")
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert {row["variable"] for row in rows if row["metric"] == "bias"} == {"uo", "vo"}
+
+
+def test_errors_are_compared_with_every_baseline_in_the_same_resamples(scores: xr.Dataset) -> None:
+    for name in BASELINES:
+        ratio = value(scores, "FNOtD", "uo+vo", "rmse", "all") / value(scores, name, "uo+vo", "rmse", "all")
+        assert value(scores, "FNOtD", "uo+vo", f"rmse_over_{name}", "all") == pytest.approx(ratio)
+        for end in ("low", "high"):
+            assert value(scores, name, "uo+vo", f"rmse_over_{name}", "all", end) == pytest.approx(1)
+
+
+def test_a_model_trained_on_scored_times_is_told(one: xr.Dataset, ocean: xr.Dataset) -> None:
+    assert "warning" not in evaluate(one, ocean, baselines=["persistence"]).attrs
+    clean = one.assign_attrs(fitted_from="2020-01-01T00:00:00", fitted_to="2020-01-04T04:00:00")
+    assert "warning" not in evaluate(clean, ocean, baselines=[]).attrs
+    seen = one.assign_attrs(fitted_from="2020-01-01T00:00:00", fitted_to="2020-01-04T06:00:00")
+    table = evaluate(seen, ocean, baselines=[])
+    assert table.attrs["warning"].startswith(
+        "FNOtD was trained on times scored here: 2 of 6 scored times lie in the training period, "
+        "2020-01-01T00:00:00 to 2020-01-04T06:00:00"
+    )
+    assert summarise(table, ["FNOtD"], 169).sentences[0].startswith("FNOtD was trained on times scored here")
+    # Fitted before and after, but not in between
+    around = seen.assign_attrs(
+        fitted_to="2020-01-05", fitted_periods='[["2020-01-01", "2020-01-03"], ["2020-01-05", "2020-01-05"]]'
+    )
+    assert "warning" not in evaluate(around, ocean, baselines=[]).attrs
+
+
+def test_baselines_fitted_on_scored_times_are_told(ocean: xr.Dataset, checkpoint: Checkpoint) -> None:
+    early = forecast(checkpoint, ocean, start="2020-01-03T20", leads=6)
+    warning = evaluate(early, ocean, baselines="tides").attrs["warning"]
+    # 21, 22 and 23 o'clock are the end of the validation period
+    assert warning.startswith("The baselines were fitted on times scored here: 3 of 6 scored times")
+
+
+def test_one_baseline_is_named_by_a_word(one: xr.Dataset, ocean: xr.Dataset) -> None:
+    table = evaluate(one, ocean, baselines="persistence")
+    assert table["forecaster"].values.tolist() == ["FNOtD", "persistence"]
+
+
+def test_what_is_left_out_is_told(ocean: xr.Dataset, checkpoint: Checkpoint, one: xr.Dataset) -> None:
+    assert evaluate(one, ocean, baselines=[]).attrs["left_out"] == "none"
+    several = forecast(checkpoint, ocean, start="2020-01-04T03/2020-01-04T05/1h", leads=9)
+    table = evaluate(several, ocean.isel(time=slice(None, 77)), baselines=[])
+    assert table.attrs["left_out"] == "2 of 3 starts and 8 of 9 leads, for which the truth holds no state"
+    table = evaluate(several, ocean.isel(time=slice(None, 80)), baselines=[])
+    assert table.attrs["left_out"] == (
+        "5 of 9 leads and 3 of the 12 remaining pairs of a start and a lead, for which the truth holds no state"
+    )
+    several.attrs["model"] = "longer"
+    table = evaluate([one, several], ocean, baselines=[])
+    assert table.attrs["left_out"] == (
+        "2 of 3 starts, which not every forecast has; 3 of 9 leads, which not every forecast has"
+    )
+
+
+def test_cost_and_forcing_survive_a_file(ocean: xr.Dataset, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    told = dataclasses.replace(checkpoint, provenance={"threads": 2, "training_seconds": 61.5})
+    forecast(told, ocean, start=START, leads=2, to=tmp_path / "f.nc")
+    evaluate(tmp_path / "f.nc", ocean, baselines="persistence", to=tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    row = re.search(r'id="cost".*?<th scope="row">FNOtD</th>(.*?)</tr>', page, re.S)
+    assert row is not None
+    parameters = f"{checkpoint.parameters:,}".replace(",", "\u202f")
+    assert f"<td>{parameters}</td>" in row.group(1)
+    assert "<td>2</td>" in row.group(1)
+    # The run says forcing None, which is all there is; the forecast says what it used
+    assert checkpoint.run.data.forcing is None
+    assert "as if the atmosphere had been forecast without error" in page
 
 
 def test_baselines_learn_nothing_from_the_test_period(one: xr.Dataset, ocean: xr.Dataset) -> None:
@@ -289,3 +424,15 @@ def test_depths_and_other_calendars_go_the_whole_way(tmp_path: Path, suffix: str
     assert (
         int(table["count"].sel(forecaster="held", metric="bias", lead_hours="all").item()) == 10 * wet.sum()
     )
+
+
+def test_a_hole_below_the_surface_is_named() -> None:
+    ocean = deep_sea()
+    layout = Layout.from_dataset(ocean)
+    ocean["thetao"][40, 1, 4, 4] = np.nan
+    with pytest.raises(ValueError, match=r"'thetao' at 10 m is missing at 2020-02-28T16:00:00"):
+        produce(Persistence(layout.wet(ocean)), ocean, layout, [40], 5, time_step=3600, attributes={})
+    # Below the sea floor nothing is missing
+    ocean = deep_sea()
+    ocean["thetao"][:, 1, -1] = np.nan
+    produce(Persistence(layout.wet(ocean)), ocean, layout, [40], 5, time_step=3600, attributes={})

@@ -139,6 +139,61 @@ def test_the_summary_names_winner_and_loser_and_turns_with_the_scores(scores: xr
     assert "forecast best by FNO," in " ".join(summarise(swapped, ["FNOtD", "FNO"], 500).sentences)
 
 
+def test_the_verdict_is_that_of_the_paired_ratio(scores: xr.Dataset):
+    at = {"variable": "uo+vo", "lead_hours": "all", "forecaster": "FNOtD", "band": "all"}
+
+    def verdict(low: float, high: float) -> str:
+        given = scores.copy(deep=True)
+        for name, end in (("low", low), ("high", high)):
+            given[name].loc[{**at, "metric": "rmse_over_persistence"}] = end
+            given[name].loc[{**at, "metric": "rmse"}] = end  # wide open, and of no weight
+        return next(words for words in summarise(given, ["FNOtD"], 500).sentences if "best of them" in words)
+
+    below = "its error is 50\u00a0% below that of the best of them, persistence"
+    assert f"{below} (interval 45 to 60\u00a0%)." in verdict(0.4, 0.55)
+    straddling = "(interval 60\u00a0% below to 10\u00a0% above, so that the two cannot be told apart)."
+    assert f"{below} {straddling}" in verdict(0.4, 1.1)
+    assert "overlap" not in verdict(0.4, 1.1)
+
+
+def test_a_warning_stands_at_the_head(tmp_path: Path, forecasts: dict[str, xr.Dataset], scores: xr.Dataset):
+    (tmp_path / "maps").mkdir()
+    for name in ("speed-0012h-FNOtD.png", "speed-0006h-old-difference.png", "my-own.png"):
+        (tmp_path / "maps" / name).write_bytes(b"")
+    warned = scores.assign_attrs(
+        warning="FNOtD was trained on times scored here.", left_out="2 of 9 leads, for"
+    )
+    path = write_report(
+        tmp_path,
+        scores=warned.sel(lead_hours=["6", "all"], forecaster=["FNOtD", "persistence"]),
+        forecasts={"FNOtD": forecasts["FNOtD"].isel(lead_time=[5])},
+        truth=product("truth").isel(lead_time=[5]),
+        runs={"FNOtD": {}},
+        cost={
+            "FNOtD": {
+                "parameters": np.int64(12345),
+                "threads": np.int64(2),
+                "training_seconds": np.float32(3),
+            }
+        },
+    )
+    page = path.read_text(encoding="utf-8")
+    assert '<p class="warning" role="note">FNOtD was trained on times scored here.</p>' in page
+    assert "2 of 9 leads" in page
+    assert "12\u202f345" in page
+    # Tiles of an earlier page are gone, what somebody else put there is not
+    names = {file.name for file in (tmp_path / "maps").iterdir()}
+    assert names == {"my-own.png"} | {
+        f"speed-0006h-{end}.png" for end in ("truth", "FNOtD", "FNOtD-difference")
+    }
+
+
+def test_a_current_is_drawn_with_the_bias_of_each_component(page: str):
+    assert "Bias of the eastward" in page
+    assert "Bias of the northward" in page
+    assert "Bias of the current" not in page
+
+
 def test_a_model_without_skill_is_told_so(scores: xr.Dataset):
     words = " ".join(summarise(scores.sel(forecaster=["FNO", "persistence"]), ["FNO"], 500).sentences)
     assert "FNO has no skill over persistence" in words
