@@ -65,9 +65,9 @@ class Plan:
         ds = self.grid.to_dataset()
         ds["mask"] = self.mask.variable
         steps = np.arange(1, self.leads + 1)
-        valid = self.valid_times
-        if valid is None:
-            valid = np.stack([clock.shift(time, steps, self.time_step) for time in self.init_times])
+        even = np.stack([clock.shift(time, steps, self.time_step) for time in self.init_times])
+        valid = even if self.valid_times is None else self.valid_times
+        nominal = {} if (valid == even).all() else {"comment": "nominal; valid_time holds the dates"}
         ds = ds.assign_coords(
             init_time=(
                 "init_time",
@@ -77,7 +77,11 @@ class Plan:
             lead_time=(
                 "lead_time",
                 (steps * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]"),
-                {"standard_name": "forecast_period", "long_name": "time since the start of the forecast"},
+                {
+                    "standard_name": "forecast_period",
+                    "long_name": "time since the start of the forecast",
+                    **nominal,
+                },
             ),
             valid_time=(
                 ("init_time", "lead_time"),

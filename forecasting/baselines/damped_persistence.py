@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_pipelines.windows import TOLERANCE
 from forecasting import clock
 from forecasting.baselines.climatology import mean_in_double
 from forecasting.baselines.damping import Damping
@@ -63,6 +64,7 @@ class DampedPersistence:
 
 
 def step_numbers(times: Any, step: int) -> NDArray[np.int64]:
-    """Times counted in steps from the first one, ``[time]``."""
-    moments = clock.hours(times)
-    return np.rint((moments - moments[0]) * 3600 / step).astype(np.int64)
+    """Times counted in steps from the first one, ``[time]``; months of any length are one step each."""
+    apart = np.diff(clock.hours(times)) * 3600 / step
+    apart[np.abs(apart - 1) <= TOLERANCE] = 1.0
+    return np.rint(np.concatenate([[0.0], np.cumsum(apart)])).astype(np.int64)

@@ -8,6 +8,7 @@ import torch
 from forecasting import Climatology, DampedPersistence, DampedTides, Initial, Persistence, Tides, baseline
 from forecasting.baselines.climatology import spline_weights
 from forecasting.baselines.constituents import CONSTITUENTS, resolvable
+from forecasting.baselines.damped_persistence import step_numbers
 from forecasting.baselines.damping import Damping
 
 HOUR = np.timedelta64(1, "h")
@@ -197,3 +198,12 @@ def test_an_unknown_baseline_is_answered_with_the_known_ones() -> None:
         match="no baseline 'tide'; name one of persistence, damped-persistence, climatology, tides, damped-tides",
     ):
         baseline("tide", torch.zeros(1, 3, 2, 3), times(3), WET)
+
+
+def test_months_are_one_step_each_and_gaps_are_counted() -> None:
+    months = (np.datetime64("2002-01") + np.r_[0:40, 43:60]).astype("datetime64[ns]")
+    assert step_numbers(months, 31 * 86400).tolist() == [*range(40), *range(43, 60)]
+    minutes = np.datetime64("2020-01-01T00", "ns") + np.array(
+        [0, 60, 119, 180, 210, 240, 420]
+    ) * np.timedelta64(1, "m")
+    assert step_numbers(minutes, 3600).tolist() == [0, 1, 2, 3, 4, 4, 7]

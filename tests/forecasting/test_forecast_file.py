@@ -326,6 +326,7 @@ def test_months_are_forecast_for_months(tmp_path: Path) -> None:
     ds = forecast(checkpoint, ocean, start="2008-01-01/2008-01-01/1d", leads=30, to=path)
     expected = (np.datetime64("2008-02") + np.arange(30)).astype("datetime64[ns]")
     np.testing.assert_array_equal(ds["valid_time"].values[0], expected)
+    assert ds["lead_time"].attrs["comment"] == "nominal; valid_time holds the dates"
     scores = evaluate(path, ocean, baselines=["persistence", "climatology"])
     assert scores.sizes["lead_hours"] == 24  # 23 months have a truth, and all of them together
     assert scores.attrs["left_out"] == "7 of 30 leads, for which the truth holds no state"
