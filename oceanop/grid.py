@@ -117,7 +117,7 @@ class Grid:
             mask=mask.transpose(*dims).to_numpy() > 0.5,
             cell_area=ds["cell_area"].transpose(*dims).to_numpy().astype(np.float64),
             dims=dims,
-            coordinates=kept.set_coords(list(kept.variables)),
+            coordinates=kept.set_coords([name for name in kept.variables if name != grid_mapping]),
             grid_mapping=grid_mapping,
         )
 
