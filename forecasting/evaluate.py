@@ -124,6 +124,8 @@ def evaluate(
     if seeds:
         words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, period, seed)
+    if seeds:
+        scores.attrs["pooled"] = json.dumps(seeds)
     if warning := _warning(matched, truth, learned):
         scores.attrs["warning"] = warning
     if to is not None:

@@ -1,5 +1,7 @@
 """What the scores say: tables, and the sentences at the head of the report, all computed, none written beforehand."""
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +83,22 @@ def chosen_hours(table: pd.DataFrame) -> list[str]:
 
 
 def score_rows(
-    table: pd.DataFrame, variable: str, metric: str, columns: list[str], models: list[str]
+    table: pd.DataFrame,
+    variable: str,
+    metric: str,
+    columns: list[str],
+    models: Collection[str],
+    *,
+    seeds: Collection[str] = (),
 ) -> list[Row]:
-    """Table of one metric: forecasters by lead, the best of each lead marked."""
+    """Table of one metric: forecasters by lead, the best of each lead marked; single seeds do not compete."""
     part = table[(table["variable"] == variable) & (table["metric"] == metric) & (table["band"] == "all")]
     names = list(dict.fromkeys(table["forecaster"]))
     values = part.pivot(index="forecaster", columns="lead_hours", values="value")
     values = values.reindex(index=names, columns=columns)
     size = {"correlation": -values, "bias": values.abs()}.get(metric, values)
     digits = _digits(values.to_numpy(float))
+    least = size.drop(index=[name for name in seeds if name in size.index]).min()
     return [
         Row(
             name,
@@ -97,7 +106,8 @@ def score_rows(
             [f"{value:.{digits}f}" if np.isfinite(value) else "–" for value in values.loc[name]],
             # Ties to the last shown digit are all best: the reader sees no difference, and neither should we
             [
-                bool(np.isfinite(size.loc[name, c]) and round(size.loc[name, c] - size[c].min(), digits) <= 0)
+                name not in seeds
+                and bool(np.isfinite(size.loc[name, c]) and round(size.loc[name, c] - least[c], digits) <= 0)
                 for c in columns
             ],
         )
@@ -105,9 +115,24 @@ def score_rows(
     ]
 
 
+def seeds_of(scores: xr.Dataset) -> dict[str, list[str]]:
+    """Models of several seeds and the names of these: the model is judged by all of them, never by its luckiest."""
+    return dict(json.loads(scores.attrs.get("pooled", "{}")))
+
+
+def single_seeds(scores: xr.Dataset) -> list[str]:
+    """Names of the single seeds of pooled models."""
+    return [name for names in seeds_of(scores).values() for name in names]
+
+
+def without_seeds(table: pd.DataFrame, scores: xr.Dataset) -> pd.DataFrame:
+    """The table without the single seeds of pooled models."""
+    return table[~table["forecaster"].isin(single_seeds(scores))]
+
+
 def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     """Who wins, who loses, by how much and how sure."""
-    table = scores_table(scores)
+    table = without_seeds(scores_table(scores), scores)
     variable = main_variable(table)
     unit = f" {variable_units(variable)}".rstrip()
     rmse = table[(table["variable"] == variable) & (table["metric"] == "rmse") & (table["band"] == "all")]

@@ -95,6 +95,9 @@ def write_report(
     )
     variable = findings.main_variable(table)
     drawn = _drawn_variable(truth)
+    # Of several seeds of a model the first is drawn, the others would only repeat it
+    spare = [name for seeds in findings.seeds_of(scores).values() for name in seeds[1:]]
+    mapped = [name for name in models if name not in spare]
     summary = findings.summarise(scores, models, int(cells.wet.sum()))
     page = environment.get_template("report.html").render(
         title=f"Forecasts of the {findings.variable_text(variable)}",
@@ -107,9 +110,9 @@ def write_report(
             _model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models
         ],
         cost=_cost_rows(names, cost),
-        tables=_tables(table, models),
-        curves=_curves(table, models),
-        leads=_maps(to, table, forecasts, truth, models, cells, drawn),
+        tables=_tables(table, models, findings.single_seeds(scores)),
+        curves=_curves(findings.without_seeds(table, scores), models),
+        leads=_maps(to, table[~table["forecaster"].isin(spare)], forecasts, truth, mapped, cells, drawn),
         map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
@@ -200,7 +203,7 @@ def _mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[
     return [name for name in [*models, *baselines[:BASELINE_MAPS]] if name in forecasts]
 
 
-def _tables(table: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[dict[str, Any]]:
     columns = [*findings.chosen_hours(table), "all"]
     headings = [f"{label} h" if label != "all" else "all leads" for label in columns]
     main = findings.main_variable(table)
@@ -209,7 +212,7 @@ def _tables(table: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
         {
             "caption": f"RMSE of {findings.variable_text(name)} ({name}), {findings.variable_units(name) or '1'}",
             "columns": headings,
-            "rows": findings.score_rows(table, name, "rmse", columns, models),
+            "rows": findings.score_rows(table, name, "rmse", columns, models, seeds=seeds),
             "main": name == main,
         }
         for name in variables

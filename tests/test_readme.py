@@ -15,7 +15,11 @@ def scores() -> dict[tuple[str, str], tuple[float, float, float]]:
     """RMSE of the current and its interval, by forecaster and lead, as the evaluation wrote them."""
     with (ROOT / "notebooks" / "results" / "norkyst" / "scores.csv").open() as file:
         return {
-            (row["forecaster"], row["lead_hours"]): (float(row["value"]), float(row["low"]), float(row["high"]))
+            (row["forecaster"], row["lead_hours"]): (
+                float(row["value"]),
+                float(row["low"]),
+                float(row["high"]),
+            )
             for row in csv.DictReader(file)
             if (row["variable"], row["metric"]) == ("uo+vo", "rmse")
         }

@@ -21,7 +21,8 @@ from rich.text import Text
 
 Report = Callable[[str, int, int], None]  # what is done or how it goes, steps done, steps in all
 
-out = Console(highlight=False, soft_wrap=True)
+# In a pipe rich assumes 80 columns and would cut the names in a table short.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_INTERVAL = 10.0  # s between lines where there is no terminal

@@ -12,6 +12,7 @@ from forecasting.findings import (
     main_variable,
     score_rows,
     scores_table,
+    single_seeds,
     variable_text,
     variable_units,
 )
@@ -64,10 +65,10 @@ def error_table(scores: xr.Dataset) -> Table:
     table = Table(
         title=f"RMSE of the {variable_text(variable)}, {variable_units(variable)}; * best of its column"
     )
-    table.add_column("forecaster")
+    table.add_column("forecaster", overflow="fold")
     for hour in hours:
         table.add_column("all leads" if hour == "all" else f"{hour} h", justify="right")
-    for row in score_rows(frame, variable, "rmse", hours, []):
+    for row in score_rows(frame, variable, "rmse", hours, (), seeds=single_seeds(scores)):
         marked = [f"{cell}{'*' if best else ' '}" for cell, best in zip(row.cells, row.best, strict=True)]
         table.add_row(row.name, *marked)
     return table

@@ -11,10 +11,11 @@ import pytest
 import torch
 import xarray as xr
 
+from forecasting import findings
 from forecasting.curves import curve_svg, line_styles
 from forecasting.findings import scores_table, summarise
 from forecasting.report import write_report
-from forecasting.scores import score_table, write_csv
+from forecasting.scores import DIMS, score_table, write_csv
 from oceanop.layout import Layout
 from oceanop.metrics import Sums
 from tests.forecasting.synthetic import product
@@ -289,3 +290,34 @@ def test_nothing_runs_off_the_side(page: str, tmp_path: Path, width: int):
     assert images == 14
     assert inner == width
     assert scroll <= inner
+
+
+def test_a_model_is_judged_by_all_its_seeds_and_not_by_the_luckiest() -> None:
+    values = {"FNOtD": 0.15, "FNOtD-seed0": 0.12, "FNOtD-seed1": 0.18, "persistence": 0.24}
+    shape = (len(values), 1, 1, 1, 2)
+    scores = xr.Dataset(
+        {
+            name: (DIMS, np.full(shape, 1.0) * np.reshape([*values.values()], (-1, 1, 1, 1, 1)))
+            for name in ("value", "low", "high", "count")
+        },
+        coords={
+            "forecaster": [*values],
+            "variable": ["zos"],
+            "metric": ["rmse"],
+            "band": ["all"],
+            "lead_hours": ["1", "all"],
+        },
+        attrs={"pooled": '{"FNOtD": ["FNOtD-seed0", "FNOtD-seed1"]}', "starts": "1 from a to b"},
+    )
+    said = " ".join(findings.summarise(scores, ["FNOtD", "FNOtD-seed0", "FNOtD-seed1"], 10).sentences)
+    assert "forecast best by FNOtD," in said
+    assert "seed" not in said
+    rows = findings.score_rows(
+        findings.scores_table(scores), "zos", "rmse", ["all"], [], seeds=findings.single_seeds(scores)
+    )
+    assert {row.name: row.best for row in rows} == {
+        "FNOtD": [True],
+        "FNOtD-seed0": [False],
+        "FNOtD-seed1": [False],
+        "persistence": [False],
+    }
