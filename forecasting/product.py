@@ -1,6 +1,5 @@
 """The forecast file: what is in it, how it is written as the forecast runs, and how it is read."""
 
-import json
 import os
 import shutil
 import warnings
@@ -14,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_pipelines.store import commit
 from forecasting import clock
 from forecasting.forecaster import State
 from oceanop.grid import Grid
@@ -213,16 +213,7 @@ class ZarrForecast:
     def finish(self) -> xr.Dataset:
         """Declare the forecast complete and open it."""
         if not self.group.attrs["complete"]:
-            with warnings.catch_warnings():
-                # Every reader of Zarr v3 we know opens consolidated metadata, and xarray warns where it is absent
-                warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-                zarr.consolidate_metadata(self.path, zarr_format=3)
-            document = self.path / "zarr.json"
-            root = json.loads(document.read_text())
-            root["attributes"]["complete"] = True
-            draft = self.path / "zarr.json.partial"
-            draft.write_text(json.dumps(root, indent=2))
-            os.replace(draft, document)
+            commit(self.path)
         return open_forecast(self.path)
 
 

@@ -67,7 +67,7 @@ def train(
     previous = _previous(to, run, resume)
     trainer = _Trainer(run, Path(store), to, previous)
     to.mkdir(parents=True, exist_ok=True)
-    (to / "run.toml").write_text(run_to_toml(run), encoding="utf-8")
+    _write_run(to / "run.toml", run)
     trainer.fit(progress or (lambda words, done, total: None))
     return to / "checkpoints" / "best"
 
@@ -284,6 +284,13 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader_state, self.best = state["loader"], state["best"]
         self.done, self.seconds = previous.steps, previous.provenance["training_seconds"]
+
+
+def _write_run(path: Path, run: Run) -> None:
+    """Whole or not at all: a resumed run is compared with this file until there is a checkpoint."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(run_to_toml(run), encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _one_process() -> None:

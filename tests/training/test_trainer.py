@@ -224,6 +224,24 @@ def test_other_settings_are_refused_before_the_first_checkpoint_too(store: Path,
         train(tiny_run(steps=13), store, tmp_path / "run", resume=True)
 
 
+def test_a_kill_while_the_settings_are_written_does_not_block_the_folder(
+    store: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise _StopError
+
+    with monkeypatch.context() as patch:
+        # as if killed half way through the text: what lies there is a partial file, never a torn run.toml
+        patch.setattr("training.trainer.run_to_toml", lambda run: "[mod")
+        patch.setattr("training.trainer.os.replace", killed)
+        with pytest.raises(_StopError):
+            train(tiny_run(), store, tmp_path / "run")
+    assert not (tmp_path / "run" / "run.toml").exists()
+    train(tiny_run(), store, tmp_path / "run", resume=True)
+    best = load_checkpoint(tmp_path / "run" / "checkpoints" / "best")
+    assert same_weights(load_checkpoint(undisturbed / "checkpoints" / "best"), best)
+
+
 def test_a_validation_period_too_short_is_named(store: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"split validation holds 12 steps .* 3 past steps and 10 to forecast"
