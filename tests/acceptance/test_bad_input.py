@@ -250,7 +250,13 @@ def test_an_interrupt_ends_with_130_and_the_run_resumes(store: Path, tmp_path: P
     words = ["train", "norkyst-fno", "--data", str(store), "--to", str(to), *QUICK]
     words += ["--set", "training.checkpoint_every=1", "--set", "training.steps=500"]
     command = [sys.executable, "-m", "oceanop", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell starts its background jobs deaf to SIGINT, and children inherit that: this one shall hear.
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not (to / "checkpoints" / "last").exists():
         assert process.poll() is None
