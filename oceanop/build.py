@@ -54,13 +54,14 @@ def build_step(
 def build_operator(
     run: Run, *, state_channels: int, forcing_channels: int, static_channels: int
 ) -> nn.Module:
-    """The operator that ``[model]`` names, for the given channels."""
+    """The operator that ``[model]`` names, for the given channels, with the memory ``[training]`` allows it."""
     options = run.model.model_dump(exclude={"name", "position", "quadratic_wind"})
     kind = FNO if isinstance(run.model, FNOConfig) else FNOtD
     return kind(
         state_channels=state_channels,
         forcing_channels=forcing_channels,
         static_channels=static_channels,
+        checkpoint_activations=getattr(run.training, "checkpoint_activations", False),
         **options,
     )
 

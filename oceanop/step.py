@@ -13,6 +13,9 @@ from oceanop.variables import VARIABLES
 class WindowStep(nn.Module):
     """An operator wrapped so that only physical numbers come in and go out.
 
+    Autocast reaches the operator's linear layers alone: scaling and the sum with the last state are float32 always,
+    because a change of one hour is small beside the state that it is added to.
+
     Parameters
     ----------
     operator

@@ -5,13 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from oceanop.operators.inputs import check_inputs, land_free
+from oceanop.operators.recompute import run_layer
+from oceanop.operators.spectral import SpectralConv
 
 
 class FNO(nn.Module):
     """neuraloperator's ``FNO`` over (y, x) behind the project's signature (Li et al. 2021, arXiv 2010.08895).
+
+    The spectral convolutions are :class:`SpectralConv`: the same function of the same weights on even grids, right on
+    odd ones too, with real, mode-major weights, and the precision that is said there. It returns what ``history``
+    came in, float32, under autocast too.
 
     Parameters
     ----------
@@ -27,6 +32,8 @@ class FNO(nn.Module):
         Number of spectral layers.
     dropout
         Share of the hidden channels that training silences in the channel mixing of each layer.
+    checkpoint_activations
+        While training, recompute each layer in the backward pass instead of keeping its activations.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class FNO(nn.Module):
         width: int = 48,
         layers: int = 4,
         dropout: float = 0.0,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         # neuralop imports an experiment tracker and takes a second: only those who use FNO pay.
@@ -51,6 +59,7 @@ class FNO(nn.Module):
         self.state_channels, self.forcing_channels = state_channels, forcing_channels
         self.static_channels = static_channels
         self.history, self.horizon = history, horizon
+        self.checkpoint_activations = checkpoint_activations
         channels = history * state_channels + (history + horizon) * forcing_channels + static_channels
         self.network = NeuralopFNO(
             n_modes=tuple(modes),
@@ -60,6 +69,7 @@ class FNO(nn.Module):
             n_layers=layers,
             positional_embedding=None,
             channel_mlp_dropout=dropout,
+            conv_module=ChannelsFirstConv,
         )
         self.register_state_dict_post_hook(_tensors_only)
 
@@ -69,13 +79,88 @@ class FNO(nn.Module):
         wet, history = land_free(history, static)
         fixed = static[None].expand(history.shape[0], -1, -1, -1)
         x = torch.cat([history.flatten(1, 2), forcing.flatten(1, 2), fixed], dim=1)
-        rows = x.shape[-2]
-        # neuraloperator 2.0.0 shifts the spectrum wrongly on odd sizes of every axis but the last.
-        if rows % 2:
-            x = functional.pad(x, (0, 0, 0, 1), mode="replicate")
-        change = self.network(x)[..., :rows, :]
-        change = change.unflatten(1, (self.state_channels, self.horizon))
+        # The network's own forward, written out because there is no other place between its layers.
+        x = self.network.lifting(x)
+        for layer in range(self.network.n_layers):
+            x = run_layer(
+                self.network.fno_blocks, x, layer, recompute=self.training and self.checkpoint_activations
+            )
+        change = self.network.projection(x).unflatten(1, (self.state_channels, self.horizon))
         return (history[:, :, -1:] + change) * wet
+
+
+class ChannelsFirstConv(nn.Module):
+    """:class:`SpectralConv` with a bias where neuraloperator's blocks expect their own convolution.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Sizes of axis 1 before and after.
+    n_modes
+        Modes along each axis, see :class:`SpectralConv`.
+    options
+        What else neuraloperator hands to a convolution.
+
+    Raises
+    ------
+    ValueError
+        If an option asks for anything but a dense convolution in full precision at the resolution of its input.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, n_modes: Sequence[int], **options: object
+    ) -> None:
+        super().__init__()
+        for name, value in options.items():
+            if name not in _SUPPORTED or value != _SUPPORTED[name]:
+                known = f"only {_SUPPORTED[name]!r} works" if name in _SUPPORTED else "it is not known"
+                raise ValueError(
+                    f"FNO's spectral convolution got {name}={value!r}; {known} here. Leave it out."
+                )
+        self.spectral = SpectralConv(in_channels, out_channels, n_modes)
+        # neuraloperator 2.0.0, SpectralConv, init_std="auto": weights and bias have the standard deviation
+        # sqrt(2 / (in + out)); a complex weight has it in both parts together, as SpectralConv's.
+        scale = (2 / (in_channels + out_channels)) ** 0.5
+        self.bias = nn.Parameter(scale * torch.randn(out_channels, *(1 for _ in n_modes)))
+
+    @property
+    def n_modes(self) -> tuple[int, ...]:
+        """Modes along each axis."""
+        return self.spectral.modes
+
+    @n_modes.setter
+    def n_modes(self, modes: Sequence[int]) -> None:
+        raise ValueError(f"FNO's modes stay {self.n_modes}; got {tuple(modes)}. Build another FNO.")
+
+    def forward(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        """Convolve ``[batch, in, *axes]`` to ``[batch, out, *axes]``, float32 under autocast too."""
+        convolved = self.spectral(self.transform(x, output_shape).movedim(1, -1)).movedim(-1, 1)
+        # neuraloperator's skip connections view their input as flat: the channels have to come first in memory too.
+        return convolved.contiguous() + self.bias
+
+    def transform(self, x: Tensor, output_shape: Sequence[int] | None = None) -> Tensor:
+        """What neuraloperator passes its skip connections through: nothing changes, the resolution is kept."""
+        if output_shape is not None and tuple(output_shape) != tuple(x.shape[2:]):
+            raise ValueError(
+                f"FNO's spectral convolution got a field of {tuple(x.shape[2:])} and the output shape "
+                f"{tuple(output_shape)}; it keeps the shape. Interpolate outside the network."
+            )
+        return x
+
+
+_SUPPORTED: dict[str, object] = {
+    "resolution_scaling_factor": None,
+    "max_n_modes": None,
+    "separable": False,
+    "factorization": None,
+    "fno_block_precision": "full",
+    "complex_data": False,
+    # These four turn nothing without a factorization; the values are those the blocks hand on.
+    "rank": 1.0,
+    "fixed_rank_modes": False,
+    "implementation": "factorized",
+    "decomposition_kwargs": {},
+}
 
 
 def _tensors_only(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop.operators.inputs import check_inputs, land_free, window_channels
+from oceanop.operators.recompute import run_layer
 from oceanop.operators.spectral import SpectralConv
 
 
@@ -15,6 +16,8 @@ class FNOtD(nn.Module):
     Each layer convolves over (t, y, x) with one complex matrix per frequency and wavenumber pair, so that the kernel
     can lie on the dispersion surface of the waves (arXiv 2510.09792). The coast enters by gates: static fields scale
     the features before and after each convolution, because a spectral kernel alone cannot know where it is.
+    Under autocast the linear layers run in its precision, the convolutions and the sum over layers in float32, and so
+    is the result.
 
     Parameters
     ----------
@@ -35,6 +38,8 @@ class FNOtD(nn.Module):
         time nor a regional sea is periodic.
     dropout
         Share of the channels that training silences in each layer.
+    checkpoint_activations
+        While training, recompute each layer in the backward pass instead of keeping its activations.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class FNOtD(nn.Module):
         gate: bool = True,
         padding: Sequence[int] = (0, 0, 0),
         dropout: float = 0.0,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         if len(modes) != 3 or len(padding) != 3:
@@ -61,6 +67,7 @@ class FNOtD(nn.Module):
         self.static_channels = static_channels
         self.history, self.horizon = history, horizon
         self.padding = tuple(padding)
+        self.checkpoint_activations = checkpoint_activations
         channels = state_channels + forcing_channels + static_channels + 2
         self.lifting = nn.Sequential(nn.Linear(channels, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.blocks = nn.ModuleList(
@@ -89,14 +96,15 @@ class FNOtD(nn.Module):
         """
         check_inputs(self, history, forcing, static)
         wet, history = land_free(history, static)
-        x = self.lifting(window_channels(history, forcing, static, self.horizon))
+        # Layers add small changes to x: under autocast, bfloat16 would round them away, so the sum stays in float32.
+        x = self.lifting(window_channels(history, forcing, static, self.horizon)).to(history.dtype)
         t, y, x_size = x.shape[1:4]
         pad_t, pad_y, pad_x = self.padding
         if any(self.padding):
             x = functional.pad(x, (0, 0, 0, pad_x, 0, pad_y, 0, pad_t))
         fields = functional.pad(static, (0, pad_x, 0, pad_y)).permute(1, 2, 0)
         for block in self.blocks:
-            x = block(x, fields)
+            x = run_layer(block, x, fields, recompute=self.training and self.checkpoint_activations)
         change = self.projection(x[:, self.history : t, :y, :x_size]).permute(0, 4, 1, 2, 3)
         return (history[:, :, -1:] + change) * wet
 

@@ -29,6 +29,10 @@ class SpectralConv(nn.Module):
     Weights are real numbers, mode-major, ``[*modes, in, out, 2]``: optimizers, casts and gradient buckets treat
     them like any other tensor, and one mode's matrix lies in one piece. The forward transform carries the factor
     ``1 / N``, so that weights keep their meaning when the grid is refined.
+
+    Under autocast, the pointwise half of an operator (linear layers, 1 x 1 convolutions) may run in bfloat16; this
+    half, transforms and mode mixing, runs in float32, takes any float and returns float32. Complex bfloat16 does not
+    exist, and a sum over all points in 8 bits of precision loses the small modes beside the large ones.
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes: Sequence[int]) -> None:
@@ -43,10 +47,15 @@ class SpectralConv(nn.Module):
         self.weight = nn.Parameter(scale * torch.randn(*kept, in_channels, out_channels, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``[batch, *axes, in]`` to ``[batch, *axes, out]``, channels last."""
+        """Convolve ``[batch, *axes, in]`` to ``[batch, *axes, out]``, channels last, in float32 or better."""
         sizes = x.shape[1:-1]
         if len(sizes) != len(self.modes):
             raise ValueError(f"the field has {len(sizes)} axes, the convolution {len(self.modes)}.")
+        with torch.autocast(x.device.type, enabled=False):
+            return self._convolve(x.to(torch.promote_types(x.dtype, torch.float32)))
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        sizes = x.shape[1:-1]
         basis = [_basis(n, m, x.dtype, x.device) for n, m in zip(sizes[:-1], self.modes[:-1], strict=True)]
         analysis, synthesis = _real_basis(sizes[-1], self.modes[-1], x.dtype, x.device)
         return _synthesise(self._mix(_analyse(x, analysis, basis)), synthesis, basis)

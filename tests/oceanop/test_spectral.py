@@ -1,9 +1,13 @@
 """The spectral convolution is the Fourier definition, on every grid size."""
 
+import copy
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from oceanop import FNO
+from oceanop.operators.fno import ChannelsFirstConv
 from oceanop.operators.spectral import SpectralConv
 
 
@@ -98,6 +102,103 @@ def test_convolution_equals_neuraloperators_layer_where_that_is_right() -> None:
     torch.testing.assert_close(result, theirs(x), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("modes", [(4, 6), (5, 6), (8, 10)])
+def test_the_channels_first_convolution_equals_neuraloperators_with_bias_and_gradients(
+    modes: tuple[int, int],
+) -> None:
+    # Even sizes: on odd ones neuraloperator 2.0.0 shifts the spectrum wrongly.
+    from neuralop.layers.spectral_convolution import SpectralConv as Theirs
+
+    torch.manual_seed(0)
+    theirs, ours = Theirs(3, 2, n_modes=modes), ChannelsFirstConv(3, 2, modes)
+    ours.spectral.weight.data = (
+        torch.view_as_real(theirs.weight.tensor.detach()).permute(2, 3, 0, 1, 4).clone()
+    )
+    ours.bias.data = theirs.bias.detach().clone()
+    x = torch.randn(2, 3, 8, 10, requires_grad=True)
+    probe = torch.randn(2, 2, 8, 10)
+    results = ours(x), theirs(x)
+    # float32, sums of some hundred terms of order one
+    tolerance = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(*results, **tolerance)
+    of_ours = torch.autograd.grad((results[0] * probe).sum(), (x, ours.bias, ours.spectral.weight))
+    of_theirs = torch.autograd.grad((results[1] * probe).sum(), (x, theirs.bias, theirs.weight.tensor))
+    for mine, peer in zip(of_ours[:2], of_theirs[:2], strict=True):
+        torch.testing.assert_close(mine, peer, **tolerance)
+    torch.testing.assert_close(
+        of_ours[2], torch.view_as_real(of_theirs[2]).permute(2, 3, 0, 1, 4), **tolerance
+    )
+
+
+def test_weights_and_bias_begin_as_neuraloperators_do() -> None:
+    from neuralop.layers.spectral_convolution import SpectralConv as Theirs
+
+    torch.manual_seed(0)
+    theirs, ours = Theirs(4, 4096, n_modes=(4, 4)), ChannelsFirstConv(4, 4096, (4, 4))
+    weights = ours.spectral.weight, torch.view_as_real(theirs.weight.tensor)
+    for mine, peer, expected in (
+        (weights[0][..., 0], weights[1][..., 0], (1 / 4100) ** 0.5),
+        (weights[0][..., 1], weights[1][..., 1], (1 / 4100) ** 0.5),
+        (ours.bias, theirs.bias, (2 / 4100) ** 0.5),
+    ):
+        assert mine.numel() == peer.numel()
+        # The standard deviation of n normal numbers is uncertain by 1 / sqrt(2 n); five times that.
+        tolerance = 5 / (2 * mine.numel()) ** 0.5
+        assert mine.std().item() == pytest.approx(expected, rel=tolerance)
+        assert peer.std().item() == pytest.approx(expected, rel=tolerance)
+        assert abs(mine.mean().item()) < 5 * expected / mine.numel() ** 0.5
+
+
+class _ByDefinition(nn.Module):
+    """The convolution of an FNO's layer by full FFTs."""
+
+    def __init__(self, conv: ChannelsFirstConv) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def transform(self, x: Tensor, output_shape: None = None) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor, output_shape: None = None) -> Tensor:
+        return by_fft(self.conv.spectral, x.movedim(1, -1)).movedim(-1, 1).contiguous() + self.conv.bias
+
+
+@pytest.mark.parametrize("plane", [(9, 11), (9, 12), (8, 11)])
+def test_the_whole_fno_is_its_fft_definition_on_odd_grids(plane: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    fno = FNO(
+        state_channels=2,
+        forcing_channels=1,
+        static_channels=1,
+        history=2,
+        horizon=2,
+        modes=(5, 6),
+        width=6,
+        layers=3,
+    ).double()
+    reference = copy.deepcopy(fno)
+    blocks = reference.network.fno_blocks
+    blocks.convs = nn.ModuleList(_ByDefinition(conv) for conv in blocks.convs)
+    inputs = torch.randn(2, 2, 2, *plane).double(), torch.randn(2, 1, 4, *plane).double()
+    static = torch.ones(1, *plane, dtype=torch.float64)
+    torch.testing.assert_close(fno(*inputs, static), reference(*inputs, static), rtol=1e-12, atol=1e-12)
+
+
+def test_autocast_never_reaches_the_spectrum() -> None:
+    torch.manual_seed(0)
+    conv = SpectralConv(3, 2, (3, 4, 4))
+    x = torch.randn(2, 5, 7, 9, 3)
+    plain = conv(x)
+    plain_gradient = torch.autograd.grad(plain.square().sum(), conv.weight)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = conv(x)
+        rounded = conv(x.bfloat16())
+    assert mixed.dtype == rounded.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+    assert torch.equal(torch.autograd.grad(mixed.square().sum(), conv.weight)[0], plain_gradient)
+    assert torch.equal(rounded, conv(x.bfloat16().float()))
+
+
 def test_no_modes_are_refused() -> None:
     with pytest.raises(ValueError, match="keep at least one"):
         SpectralConv(1, 1, (0, 4))
@@ -106,3 +207,31 @@ def test_no_modes_are_refused() -> None:
 def test_a_field_of_other_axes_is_refused() -> None:
     with pytest.raises(ValueError, match="1 axes, the convolution 2"):
         SpectralConv(1, 1, (2, 2))(torch.zeros(1, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"factorization": "tucker"}, "factorization='tucker'; only None works"),
+        ({"separable": True}, "separable=True; only False works"),
+        ({"fno_block_precision": "half"}, "fno_block_precision='half'; only 'full' works"),
+        ({"complex_data": True}, "complex_data=True; only False works"),
+        ({"max_n_modes": (8, 8)}, "max_n_modes=\\(8, 8\\); only None works"),
+        ({"resolution_scaling_factor": [2.0, 2.0]}, "resolution_scaling_factor=.*; only None works"),
+        ({"kernel": 3}, "kernel=3; it is not known"),
+    ],
+)
+def test_options_the_channels_first_convolution_would_ignore_are_refused(option: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ChannelsFirstConv(2, 2, (4, 4), **option)
+
+
+def test_the_resolution_and_the_modes_of_the_channels_first_convolution_stay() -> None:
+    conv = ChannelsFirstConv(2, 2, (4, 4))
+    x = torch.zeros(1, 2, 6, 8)
+    assert conv(x, output_shape=(6, 8)).shape == x.shape
+    for apply in (conv, conv.transform):
+        with pytest.raises(ValueError, match=r"field of \(6, 8\) and the output shape \(12, 16\)"):
+            apply(x, output_shape=(12, 16))
+    with pytest.raises(ValueError, match=r"modes stay \(4, 4\); got \(2, 2\)"):
+        conv.n_modes = (2, 2)

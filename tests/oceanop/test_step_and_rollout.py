@@ -89,6 +89,31 @@ def test_wind_pairs_are_winds_not_stresses() -> None:
     assert wind_pairs(channels) == [(2, 1)]
 
 
+class _Doubled(nn.Module):
+    """A linear layer of weight two, which autocast would run in its own precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(self.layer.weight, 2.0)
+
+    def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
+        last = history[:, :, -1:].expand(-1, -1, 2, -1, -1)
+        return last + self.layer(torch.ones(2, 2, 1)).reshape(2, 2)
+
+
+@pytest.mark.parametrize("make", [_Remember, _Doubled])
+def test_physical_units_stay_float32_under_autocast(make: type[nn.Module]) -> None:
+    # Neither operator loses anything in bfloat16, so that any difference would be the step's own.
+    step = make_step(make(), winds=[(0, 1)])
+    history, forcing = torch.rand(1, 1, 3, 2, 2) + 1000, torch.rand(1, 2, 5, 2, 2) + 7
+    plain = step(history, forcing)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = step(history, forcing)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+
+
 def _count(history: Tensor, forcing: Tensor) -> Tensor:
     """Each state is the one before plus the forcing of its own hour."""
     states = []
