@@ -1,0 +1,64 @@
+"""Error feedback: what rounding lost in one step is added to the gradient of the next."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.compression.codec import Codec
+from training.compression.plan import Share
+
+
+class Feedback:
+    """Errors of this rank: of what it sent up, by receiver's share, and of the means that it sent down.
+
+    With ``p = gradient + error`` it sends ``C(p)`` and keeps ``error = p - C(p)`` (Karimireddy et al. 2019, arXiv
+    1901.09847). That needs a contraction, which unbiased rounding Q with a relative variance above 1 is not: so
+    ``C(p) = Q(p / (1 + w))``, with ``w`` the variance measured on the same parameter the last time and, the first time,
+    one; a receiver need not know ``w``, since norms carry it.
+
+    Errors are kept by parameter and share, not by the buffer they travelled in.
+    """
+
+    def __init__(self) -> None:
+        self._errors: dict[tuple[int, int, int], Tensor] = {}
+        self._variances: dict[tuple[int, int, int], float] = {}
+
+    def encode(
+        self,
+        share: Share,
+        way: int,
+        codec: Codec,
+        values: Tensor,
+        out: Tensor,
+        *,
+        key: int,
+        first_bucket: int,
+    ) -> None:
+        """Encode ``values`` plus the error kept for them; keep what is lost now."""
+        place = (way, share.span.parameter, share.first)
+        error = self._errors.setdefault(place, torch.zeros_like(values))
+        scale = 1 / (1 + self._variances.get(place, 1.0))
+        error.add_(values)
+        codec.encode(error * scale, out, key=key, first_bucket=first_bucket)
+        sent = torch.empty_like(error)
+        codec.decode(out, sent)
+        # What is sent is unbiased for p / (1 + w), so its own deviation tells w.
+        size = float(error.square().sum()) * scale**2
+        deviation = float((sent - error * scale).square().sum())
+        if size > 0 and deviation < float("inf"):
+            self._variances[place] = deviation / size
+        error.sub_(sent)
+
+    def error(self, way: int, parameter: int) -> dict[int, Tensor]:
+        """Errors kept for a parameter, by the first number of each share."""
+        return {first: error for (w, p, first), error in self._errors.items() if (w, p) == (way, parameter)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Errors and variances, of this rank alone."""
+        return {"errors": self._errors, "variances": self._variances}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self._errors = {name: error.clone() for name, error in state["errors"].items()}
+        self._variances = dict(state["variances"])
