@@ -28,7 +28,12 @@ _COUNTER = itertools.count()
 _KEEPER = """
 trap '' INT TERM HUP
 cat > /dev/null
-for space in "$@"; do ip netns pids "$space" 2> /dev/null | xargs -r kill -KILL 2> /dev/null; done
+for space in "$@"; do
+    while pids=$(ip netns pids "$space" 2> /dev/null) && test -n "$pids"; do
+        kill -KILL $pids 2> /dev/null
+        sleep 0.05
+    done
+done
 for space in "$@"; do ip netns delete "$space" 2> /dev/null; done
 true
 """

@@ -23,23 +23,10 @@ def matrices(gradient: Tensor, view: View) -> Tensor:
     in the view ``"whole"`` one matrix ``[modes, 2 in out]``. Two-dimensional gradients are one matrix, others a row.
 
     Per mode, the gradient is a sum over samples of outer products of complex vectors: rank ``2 B`` in real numbers
-    holds a global batch of ``B`` samples exactly, whatever was learned. As a whole it has no such bound, but falls
-    off fast because few modes carry most of the energy. Relative error (and median over modes) of the best
-    approximation of a real gradient, mean over two ranks of two windows each after 41 steps on the shipped sample,
-    modes (8, 16, 16), width 32, in the first and third layer:
-
-    ========  ====  ======  =======================  =======================
-    view      rank  saving  first layer              third layer
-    ========  ====  ======  =======================  =======================
-    mode      1     21      0.316 (0.546)            0.492 (0.611)
-    mode      4     5.3     0.030 (0.117)            0.071 (0.181)
-    whole     4     184     0.293 (0.934)            0.409 (0.972)
-    whole     32    23      0.061 (0.696)            0.085 (0.777)
-    whole     128   5.8     0.014 (0.420)            0.026 (0.564)
-    ========  ====  ======  =======================  =======================
-
-    At equal rank modes lose least, and at equal bytes each single mode does, which is what Adam sees; the sum of
-    squares at equal bytes favours the whole. Both are measured; modes are the default.
+    holds a global batch of ``B`` samples exactly, whatever was learned. As a whole it has no such bound, but few modes
+    carry most of the energy. So, by ``notebooks/results/exchange/powersgd_views.csv``, modes lose least at equal rank
+    and each single mode, which is what Adam scales by, loses least also at equal bytes; the sum of squares at equal
+    bytes favours the whole. Modes are the default, and both are measured.
     """
     if gradient.dim() > 2:
         if view == "mode":
