@@ -41,6 +41,9 @@ class WindowLoader:
     another one each epoch. An iteration left in the middle is taken up there by the next one, also in another process
     through :meth:`state_dict`.
 
+    Whole batches are the same over all ranks together, however many ranks share them: window ``i`` of rank ``r``'s
+    part of a batch is window ``r + i * world_size`` of the whole one.
+
     Parameters
     ----------
     dataset
@@ -121,15 +124,21 @@ class WindowLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on exactly where another loader over the same windows stood.
 
+        The number of ranks may be another one, as long as they share batches of the same size.
+
         Raises
         ------
         ValueError
-            If seed, batch size, ranks or windows differ, so that the order would not be the same.
+            If seed, windows or the batch over all ranks differ, so that the order would not be the same.
         """
-        for key, value in self._identity().items():
-            if state[key] != value:
+        saved, own = dict(state), self._identity()
+        if self.drop_last:
+            for shares in (saved, own):
+                shares["batch_size"] *= shares.pop("world_size")
+        for key, value in own.items():
+            if saved[key] != value:
                 raise ValueError(
-                    f"the saved loader has {key.replace('_', ' ')} {state[key]}, this one {value}; the order of "
+                    f"the saved loader has {key.replace('_', ' ')} {saved[key]}, this one {value}; the order of "
                     "batches would differ. Resume with the same settings and data."
                 )
         self.epoch, self.position = state["epoch"], state["position"]

@@ -7,7 +7,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Split = Literal["train", "validation"]
 
@@ -45,7 +54,12 @@ class _Operator(_Table):
     history: int = Field(6, ge=1, description="past steps of one window")
     width: int = Field(description="hidden channels", ge=1)
     layers: int = Field(4, ge=1, description="spectral layers")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of channels silenced in training")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of channels silenced in training; drawn on each rank by itself, so that their number shows",
+    )
     position: bool = Field(
         True, description="give the position within the domain, which ties the weights to it"
     )
@@ -83,13 +97,32 @@ class TrainingConfig(_Table):
 
     steps: int = Field(300, ge=1, description="optimizer steps")
     seed: int = Field(0, ge=0, description="seed of weights, order and noise")
-    batch_size: int = Field(2, ge=1, description="windows a step")
+    batch_size: int = Field(2, ge=1, description="windows a step, over all ranks together")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        description="parts that a rank's share of a batch is taken in, one after another, to save memory",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where tensors live; 'auto': on a CUDA device where there is one"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of the forward pass; with bfloat16 weights and spectral parts stay float32",
+    )
+    checkpoint_activations: bool = Field(
+        False, description="compute each layer again in the backward pass instead of keeping what it made"
+    )
     learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
     warmup_steps: int = Field(30, ge=0, description="steps of linear rise; a cosine to zero follows")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which forecast")
-    noise: float = Field(0.15, ge=0, description="noise on the history, in standard deviations")
+    noise: float = Field(
+        0.15,
+        ge=0,
+        description="noise on the history, in standard deviations; the same for any number of ranks",
+    )
     lead_weighting: float = Field(
         0.5,
         ge=0,
@@ -112,10 +145,64 @@ class TrainingConfig(_Table):
     )
 
 
+_BUCKETS = {"bucket_size", "norm", "error_feedback", "warmup_steps"}
+_TURNED_BY: dict[str, set[str]] = {
+    "off": set(),
+    "fp16": set(),
+    "bf16": set(),
+    "auto": _BUCKETS,  # it chooses the bits
+    **{name: {*_BUCKETS, "bits", "down_bits"} for name in ("qsgd", "nuqsgd", "alq", "amq")},
+    "ternary": {*_BUCKETS, "down_bits"},  # one bit of magnitude is what makes it ternary
+    "layerwise": {*_BUCKETS, "down_bits", "error_budget"},  # it chooses the bits that keep the budget
+}
+
+
 class CompressionConfig(_Table):
     """How gradients travel between ranks; one rank sends none."""
 
-    method: Literal["off"] = Field("off", description="'off': gradients are not exchanged")
+    method: Literal["off", "auto", "fp16", "bf16", "qsgd", "nuqsgd", "alq", "amq", "ternary", "layerwise"] = (
+        Field(
+            "off",
+            description="'off': float32; 'fp16', 'bf16': cast; 'auto': what a probe finds fastest; else a quantizer",
+        )
+    )
+    bits: Literal[2, 3, 4, 8] = Field(8, description="bits of a quantized entry on its way to be summed")
+    down_bits: Literal[2, 3, 4, 8] | None = Field(
+        None, description="bits of an entry of the mean on its way back; as many as 'bits' where absent"
+    )
+    error_budget: float = Field(
+        0.02, gt=0, description="relative variance that 'layerwise' allows, the mean over parameters"
+    )
+    bucket_size: int = Field(
+        1024, ge=64, multiple_of=64, description="neighbouring entries that share one norm"
+    )
+    norm: Literal["linf", "l2"] = Field(
+        "linf", description="norm of a bucket: its largest entry, or the root of the sum of squares"
+    )
+    error_feedback: bool = Field(
+        False, description="add to the next gradient what quantizing took from this one"
+    )
+    warmup_steps: int = Field(100, ge=0, description="first steps, sent in float32")
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> "CompressionConfig":
+        idle = self.model_fields_set - self._effective()
+        if idle:
+            names = ", ".join(f"'compression.{name}'" for name in type(self).model_fields if name in idle)
+            turns = "turns" if len(idle) == 1 else "turn"
+            raise ValueError(
+                f"{names} {turns} nothing with compression.method '{self.method}'; leave out the one or the other"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_has_an_effect(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A resolved run is read again, so that it must not state what would be refused."""
+        effective = self._effective()
+        return {name: value for name, value in write(self).items() if name in effective}
+
+    def _effective(self) -> set[str]:
+        return {"method", *_TURNED_BY[self.method]}
 
 
 class Run(_Table):
@@ -237,7 +324,8 @@ def _sentence(item: Any) -> str:
     if item["type"] == "union_tag_invalid":
         return f"'{where}.name' is {item['input'].get('name')!r}; choose FNO or FNOtD"
     message = item["msg"].removeprefix("Value error, ")
-    if not where:
+    # what a table says of itself as a whole names its keys already
+    if not where or (item["type"] == "value_error" and isinstance(item["input"], dict)):
         return message
     return f"'{where}' is {item['input']!r}: {message[0].lower()}{message[1:]}"
 

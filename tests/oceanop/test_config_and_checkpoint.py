@@ -10,7 +10,7 @@ import torch
 
 from oceanop.build import build_step
 from oceanop.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
-from oceanop.config import load_run, parse_run, presets, run_to_toml
+from oceanop.config import Run, load_run, parse_run, presets, run_to_toml
 from oceanop.layout import Channel, Layout
 
 
@@ -48,7 +48,17 @@ def test_set_changes_one_value_and_keeps_types() -> None:
         ("training.steps=0", r"'training.steps' is 0: input should be greater than or equal to 1"),
         ("training.steps=many", r"'training.steps' is 'many'"),
         ("model.name=UNet", r"'model.name' is 'UNet'; choose FNO or FNOtD"),
-        ("compression.method=qsgd", r"'compression.method' is 'qsgd': input should be 'off'"),
+        ("compression.method=zip", r"'compression.method' is 'zip': input should be 'off', 'auto', 'fp16'"),
+        (
+            "compression.bits=4",
+            r": 'compression.bits' turns nothing with compression.method 'off'; leave out",
+        ),
+        ("training.accumulation=0", r"'training.accumulation' is 0: input should be greater than or equal"),
+        (
+            "training.precision=half",
+            r"'training.precision' is 'half': input should be 'float32' or 'bfloat16'",
+        ),
+        ("training.device=tpu", r"'training.device' is 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
         ("steps=3", r"expected table.key=value"),
         ("model.padding=[-1,0,0]", r"'model.padding.0' is -1: input should be greater than or equal to 0"),
         ("model.modes=[0,4,4]", r"'model.modes.0' is 0: input should be greater than or equal to 1"),
@@ -62,6 +72,53 @@ def test_set_changes_one_value_and_keeps_types() -> None:
 def test_a_wrong_run_key_or_value_is_named(change: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         load_run("norkyst-fnotd", [change])
+
+
+COMPRESSION = {
+    "bits": 4,
+    "down_bits": 8,
+    "error_budget": 0.1,
+    "bucket_size": 256,
+    "norm": "l2",
+    "error_feedback": True,
+    "warmup_steps": 7,
+}
+BUCKETS = {"bucket_size", "norm", "error_feedback", "warmup_steps"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "turned"),
+    [
+        (("off", "fp16", "bf16"), set()),
+        (("auto",), BUCKETS),
+        (("qsgd", "nuqsgd", "alq", "amq"), {*BUCKETS, "bits", "down_bits"}),
+        (("ternary",), {*BUCKETS, "down_bits"}),
+        (("layerwise",), {*BUCKETS, "down_bits", "error_budget"}),
+    ],
+)
+def test_options_of_compression_are_refused_where_they_turn_nothing(
+    methods: tuple[str, ...], turned: set[str], tmp_path: Path
+) -> None:
+    for method in methods:
+        for name, value in COMPRESSION.items():
+            table = {"model": {"name": "FNO"}, "compression": {"method": method, name: value}}
+            if name in turned:
+                run = parse_run(table)
+                assert getattr(run.compression, name) == value
+                # what is written down is read again, by people and by checkpoints
+                (tmp_path / "run.toml").write_text(run_to_toml(run))
+                assert (
+                    load_run(tmp_path / "run.toml") == Run.model_validate_json(run.model_dump_json()) == run
+                )
+            else:
+                words = rf"^run: 'compression\.{name}' turns nothing with compression\.method '{method}'; leave out"
+                with pytest.raises(ValueError, match=words):
+                    parse_run(table)
+
+
+def test_all_options_that_turn_nothing_are_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"'compression\.bits', 'compression\.norm' turn nothing with"):
+        load_run("norkyst-fno", ["compression.method=fp16", "compression.norm=l2", "compression.bits=4"])
 
 
 def test_the_keys_that_are_told_are_those_of_the_model_chosen() -> None:
