@@ -61,7 +61,7 @@ def build_operator(
         state_channels=state_channels,
         forcing_channels=forcing_channels,
         static_channels=static_channels,
-        checkpoint_activations=getattr(run.training, "checkpoint_activations", False),
+        checkpoint_activations=run.training.checkpoint_activations,
         **options,
     )
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from oceanop.build import build_operator
+from oceanop.config import parse_run
 from oceanop.layout import Channel
 from oceanop.normalise import Scaling
 from oceanop.rollout import rollout
@@ -87,6 +89,16 @@ def test_wind_enters_also_as_its_stress() -> None:
 def test_wind_pairs_are_winds_not_stresses() -> None:
     channels = [Channel("msl"), Channel("v10"), Channel("u10"), Channel("tauu"), Channel("tauv")]
     assert wind_pairs(channels) == [(2, 1)]
+
+
+@pytest.mark.parametrize("flag", [False, True])
+@pytest.mark.parametrize("name", ["FNO", "FNOtD"])
+def test_the_run_says_whether_activations_are_recomputed(name: str, flag: bool) -> None:
+    run = parse_run(
+        {"model": {"name": name, "width": 2, "layers": 1}, "training": {"checkpoint_activations": flag}}
+    )
+    operator = build_operator(run, state_channels=1, forcing_channels=1, static_channels=1)
+    assert operator.checkpoint_activations is flag
 
 
 class _Doubled(nn.Module):
