@@ -75,15 +75,27 @@ class Assignment:
             self._statistics[name] = self.quantizer.statistics(gradient)
 
     def learn(self, group: dist.ProcessGroup, device: torch.device) -> None:
-        """Exchange the statistics and learn; every rank ends with the same levels, for all solve the same problem."""
+        """Learn from the statistics of all ranks; collective, and all end with the same bits.
+
+        The first rank solves for all: other processors may round the same sums otherwise, and a level that differs in
+        its last bit lets replicas drift apart.
+        """
         names = sorted(self._statistics)
         if not names:
             return
         own = torch.stack([self._statistics[name] for name in names]).to(device)
         held = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
         dist.all_gather(held, own, group=group)
-        gathered = torch.stack(held).cpu()  # [rank, name, ...]
         self._statistics = {}
+        learned: list[Any] = [None]
+        if dist.get_rank(group) == 0:
+            self._solve(names, torch.stack(held).cpu())
+            learned = [self.state_dict()]
+        dist.broadcast_object_list(learned, group=group, group_src=0, device=device)
+        self.load_state_dict(learned[0])
+
+    def _solve(self, names: list[str], gathered: Tensor) -> None:
+        """Learn from statistics ``[rank, name, ...]``."""
         if isinstance(self.quantizer, LayerWise):
             self.quantizer.learn(
                 {name: list(gathered[:, i]) for i, name in enumerate(names)},

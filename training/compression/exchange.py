@@ -1,9 +1,9 @@
 """The mean of a gradient over ranks: scatter, reduce, gather, in codes, as a pipeline of segments.
 
 Each rank owns a share of every segment. The others send it their part of that share (up), it adds them to its own,
-which stays exact, and sends the mean to all (down). While one segment travels the next is encoded. Every rank issues
-the same collectives in the same order from one thread; a collective issued in the callback of another is ordered
-differently on different ranks, and hangs.
+which stays exact, and sends the mean to all (down). While one segment travels the next is encoded. Messages are issued
+from one thread in one order on every rank; what is issued in the callback of something else is ordered differently on
+different ranks, and hangs.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,31 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from training.compression.codec import Cast
 from training.compression.feedback import Feedback
 from training.compression.keys import stream_key
+from training.compression.mail import Mail
 from training.compression.plan import Segment, Share
 
 UP, DOWN = 0, 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Messages:
-    """Memory of one segment's messages, used again in each step: fresh pages cost more than the codes in them."""
+    """Memory of one segment's messages, used again in each step: fresh pages cost more than the codes in them.
 
-    up_send: Tensor
-    up_receive: Tensor
-    down_own: Tensor
+    Attributes
+    ----------
+    up_send, up_receive, down_receive
+        Messages to and from each other rank.
+    down_send
+        The one message to all others.
+    """
+
+    up_send: dict[int, Tensor]
+    up_receive: dict[int, Tensor]
     down_send: Tensor
-    down_receive: Tensor
+    down_receive: dict[int, Tensor]
 
 
 class Exchange:
@@ -38,32 +47,38 @@ class Exchange:
     ----------
     group
         A process group of its own: two threads must not order collectives on one.
+    device
+        Where the buffers lie.
     seed
         Of the rounding.
     feedback
         Keeps what rounding lost for the next step, or None.
     """
 
-    def __init__(self, group: dist.ProcessGroup, *, seed: int, feedback: Feedback | None = None) -> None:
-        self.group, self.seed, self.feedback = group, seed, feedback
+    def __init__(
+        self,
+        group: dist.ProcessGroup,
+        device: torch.device,
+        *,
+        seed: int,
+        feedback: Feedback | None = None,
+    ) -> None:
+        self.device, self.seed, self.feedback = device, seed, feedback
         self.rank, self.ranks = dist.get_rank(group), dist.get_world_size(group)
         self._others = [rank for rank in range(self.ranks) if rank != self.rank]
+        self._mail = Mail(group, device)
 
-    def messages(self, segment: Segment, device: torch.device) -> Messages:
+    def messages(self, segment: Segment) -> Messages:
         """Memory for the messages of a segment."""
 
         def empty(size: int) -> Tensor:
-            return torch.zeros(size, dtype=torch.uint8, device=device)
+            return torch.zeros(size, dtype=torch.uint8, device=self.device)
 
-        own = segment.down_bytes(self.rank)
-        down_own = empty(own)
         return Messages(
-            up_send=empty(sum(segment.up_bytes(rank) for rank in self._others)),
-            up_receive=empty(len(self._others) * segment.up_bytes(self.rank)),
-            down_own=down_own,
-            # One receiver gets the message itself; more get copies, for a collective reads one buffer.
-            down_send=down_own if self.ranks == 2 else empty(len(self._others) * own),
-            down_receive=empty(sum(segment.down_bytes(rank) for rank in self._others)),
+            up_send={rank: empty(segment.up_bytes(rank)) for rank in self._others},
+            up_receive={rank: empty(segment.up_bytes(self.rank)) for rank in self._others},
+            down_send=empty(segment.down_bytes(self.rank)),
+            down_receive={rank: empty(segment.down_bytes(rank)) for rank in self._others},
         )
 
     def average(
@@ -85,81 +100,60 @@ class Exchange:
         int
             Payload bytes that this rank sent.
         """
-        rising = [self._send_up(*pair, buffer, step) for pair in zip(segments, messages, strict=True)]
-        falling = []
-        for segment, message, work in zip(segments, messages, rising, strict=True):
-            work.wait()
-            falling.append(self._reduce_and_send_down(segment, message, buffer, step))
-        for segment, message, work in zip(segments, messages, falling, strict=True):
-            work.wait()
-            self._take_down(segment, message, buffer)
+        pairs = list(zip(segments, messages, strict=True))
+        for way in (UP, DOWN):
+            for number, (_, message) in enumerate(pairs):
+                expected = message.up_receive if way == UP else message.down_receive
+                self._mail.expect(2 * number + way, expected)
+        for number, (segment, message) in enumerate(pairs):
+            for rank in self._others:
+                self._write(segment.shares[rank], UP, buffer, message.up_send[rank], step)
+            self._mail.send(2 * number + UP, message.up_send)
+        for number, (segment, message) in enumerate(pairs):
+            self._mail.arrive(2 * number + UP)
+            self._reduce(segment.shares[self.rank], message, buffer, step)
+            self._mail.send(2 * number + DOWN, dict.fromkeys(self._others, message.down_send))
+        for number, (segment, message) in enumerate(pairs):
+            self._mail.arrive(2 * number + DOWN)
+            for rank in self._others:
+                self._read(segment.shares[rank], DOWN, message.down_receive[rank], buffer)
+        self._mail.flush()
         return sum(segment.bytes_sent(self.rank) for segment in segments)
 
-    def _send_up(self, segment: Segment, message: Messages, buffer: Tensor, step: int) -> dist.Work:
-        place = 0
-        for rank in self._others:
-            for share in segment.shares[rank]:
-                place = self._encode(share, UP, buffer, message.up_send, place, step)
-        up = [segment.up_bytes(rank) for rank in range(self.ranks)]
-        return dist.all_to_all_single(
-            message.up_receive,
-            message.up_send,
-            [0 if rank == self.rank else up[self.rank] for rank in range(self.ranks)],
-            [0 if rank == self.rank else up[rank] for rank in range(self.ranks)],
-            group=self.group,
-            async_op=True,
-        )
-
-    def _reduce_and_send_down(
-        self, segment: Segment, message: Messages, buffer: Tensor, step: int
-    ) -> dist.Work:
-        own = segment.shares[self.rank]
-        place = 0
-        for _ in self._others:  # in the order of ranks: sums do not depend on who was fast
-            for share in own:
-                size = share.span.up.nbytes(share.count)
-                share.span.up.decode(message.up_receive[place : place + size], _part(buffer, share), add=True)
-                place += size
-        place = 0
+    def _reduce(self, own: Sequence[Share], message: Messages, buffer: Tensor, step: int) -> None:
+        """Average this rank's shares, and write what goes down."""
+        for rank in self._others:  # in the order of ranks: sums do not depend on who was fast
+            self._read(own, UP, message.up_receive[rank], buffer, add=True)
         for share in own:
             _part(buffer, share).mul_(1.0 / self.ranks)
-            begin = place
-            place = self._encode(share, DOWN, buffer, message.down_own, place, step)
-            # The owner takes what it tells the others, or replicas would drift apart.
-            share.span.down.decode(message.down_own[begin:place], _part(buffer, share))
-        if self.ranks > 2:
-            message.down_send.view(len(self._others), -1).copy_(message.down_own)
-        down = [segment.down_bytes(rank) for rank in range(self.ranks)]
-        return dist.all_to_all_single(
-            message.down_receive,
-            message.down_send,
-            [0 if rank == self.rank else down[rank] for rank in range(self.ranks)],
-            [0 if rank == self.rank else down[self.rank] for rank in range(self.ranks)],
-            group=self.group,
-            async_op=True,
-        )
+        self._write(own, DOWN, buffer, message.down_send, step)
+        # The owner takes what it tells the others, or replicas would drift apart.
+        self._read(own, DOWN, message.down_send, buffer)
 
-    def _take_down(self, segment: Segment, message: Messages, buffer: Tensor) -> None:
+    def _write(self, shares: Sequence[Share], way: int, buffer: Tensor, message: Tensor, step: int) -> None:
         place = 0
-        for rank in self._others:
-            for share in segment.shares[rank]:
-                size = share.span.down.nbytes(share.count)
-                share.span.down.decode(message.down_receive[place : place + size], _part(buffer, share))
-                place += size
+        for share in shares:
+            up = way == UP
+            codec, bucket = (share.span.up, share.up_bucket) if up else (share.span.down, share.down_bucket)
+            key = stream_key(self.seed, step, self.rank, way, share.span.parameter)
+            out = message[place : place + codec.nbytes(share.count)]
+            if self.feedback is None or isinstance(codec, Cast):
+                codec.encode(_part(buffer, share), out, key=key, first_bucket=bucket)
+            else:
+                self.feedback.encode(
+                    share, way, codec, _part(buffer, share), out, key=key, first_bucket=bucket
+                )
+            place += out.numel()
 
-    def _encode(self, share: Share, way: int, buffer: Tensor, message: Tensor, place: int, step: int) -> int:
-        """Encode a share of the buffer at ``place``; the place behind it."""
-        codec, bucket = (
-            (share.span.up, share.up_bucket) if way == UP else (share.span.down, share.down_bucket)
-        )
-        key = stream_key(self.seed, step, self.rank, way, share.span.parameter)
-        part = _part(buffer, share)
-        out = message[place : place + codec.nbytes(share.count)]
-        if self.feedback is None or codec.granularity == 1:
-            codec.encode(part, out, key=key, first_bucket=bucket)
-        else:
-            self.feedback.encode(share, way, codec, part, out, key=key, first_bucket=bucket)
-        return place + out.numel()
+    def _read(
+        self, shares: Sequence[Share], way: int, message: Tensor, buffer: Tensor, *, add: bool = False
+    ) -> None:
+        place = 0
+        for share in shares:
+            codec = share.span.up if way == UP else share.span.down
+            size = codec.nbytes(share.count)
+            codec.decode(message[place : place + size], _part(buffer, share), add=add)
+            place += size
 
 
 def _part(buffer: Tensor, share: Share) -> Tensor:

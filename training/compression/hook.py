@@ -65,7 +65,7 @@ def compress_gradients(
     Raises
     ------
     ValueError
-        If an argument would have no effect, or the model lies on a device without kernels.
+        If an argument would have no effect, or gradients are of a type that codes do not hold.
     """
     if isinstance(quantizer, Cast) and (down_bits is not None or error_feedback):
         raise ValueError(
@@ -75,6 +75,12 @@ def compress_gradients(
         raise ValueError(
             f"warmup_steps is {warmup_steps} and min_numel {min_numel}; expected numbers that are not negative."
         )
+    for name, parameter in ddp.module.named_parameters():
+        if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.complex64):
+            raise ValueError(
+                f"the parameter {name} is {parameter.dtype}; gradients that are compressed are float32 or complex64. "
+                "Convert the model, or train with compression off."
+            )
     state = GradientExchange(
         ddp,
         quantizer,
@@ -111,7 +117,12 @@ class Traffic:
     numbers: int = 0
 
     def effective_bits(self, ranks: int) -> float:
-        """Bits a gradient number takes on the wire, norms and padding included: 32 for a float32 all-reduce."""
+        """Bits a gradient number takes on the wire, norms and padding included.
+
+        A float32 all-reduce takes 32; on one rank nothing travels.
+        """
+        if ranks == 1:
+            return 0.0
         return 8 * self.bytes_sent / (2 * (ranks - 1) / ranks * self.numbers)
 
 
@@ -167,10 +178,9 @@ class GradientExchange:
         compressed = {name: _reals(p) for name, p in named if p.dim() > 1 and _reals(p) >= min_numel}
         self.assignment = Assignment(quantizer, compressed, down_bits=down_bits, warmup_steps=warmup_steps)
         # A group of its own: the model's also carries its buffers, and two threads must not order collectives on one.
-        group = dist.new_group(timeout=_timeout(ddp.process_group, self.device))
-        assert isinstance(group, dist.ProcessGroup)
+        group = _another_group(ddp.process_group, self.device)
         self.group, self.feedback = group, feedback
-        self._exchange = Exchange(group, seed=seed, feedback=feedback)
+        self._exchange = Exchange(group, self.device, seed=seed, feedback=feedback)
         self.ranks = self._exchange.ranks
         self._routes: dict[Any, _Route] = {}
         self.step, self.bytes_sent, self.seconds = 0, 0, 0.0
@@ -239,7 +249,7 @@ class GradientExchange:
                 self.mode_errors[name] = mode_errors(local.reshape(shape), span.up, seed=job.step)
         if job.last:
             self._measure = False
-        route = self._route(job.buffer, spans)
+        route = self._route(spans)
         return self._exchange.average(job.buffer, route.segments, route.messages, step=job.step)
 
     def _spans(self, job: _Job) -> tuple[list[Span], list[str]]:
@@ -255,7 +265,7 @@ class GradientExchange:
         assert start == job.buffer.numel()
         return spans, names
 
-    def _route(self, buffer: Tensor, spans: list[Span]) -> _Route:
+    def _route(self, spans: list[Span]) -> _Route:
         key = tuple(spans)
         if key not in self._routes:
             if (
@@ -263,7 +273,7 @@ class GradientExchange:
             ):  # levels have changed, or buffers were formed anew: old plans are of no use
                 self._routes.clear()
             segments = plan(spans, self.ranks)
-            messages = [self._exchange.messages(segment, buffer.device) for segment in segments]
+            messages = [self._exchange.messages(segment) for segment in segments]
             self._routes[key] = _Route(segments, messages)
         return self._routes[key]
 
@@ -309,6 +319,12 @@ def _reals(parameter: Tensor) -> int:
     return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
-def _timeout(group: dist.ProcessGroup, device: torch.device) -> timedelta:
-    """Patience of the model's group, which the new one shall have too."""
-    return group._get_backend(device).options._timeout
+def _another_group(group: dist.ProcessGroup, device: torch.device) -> dist.ProcessGroup:
+    """A group of the same ranks, with the same patience."""
+    patience: timedelta = group._get_backend(device).options._timeout
+    ranks = dist.get_process_group_ranks(group)
+    # Where a model has some of the ranks, the others do not come here, and must not be waited for.
+    some = len(ranks) < dist.get_world_size()
+    made = dist.new_group(ranks, timeout=patience, use_local_synchronization=some)
+    assert isinstance(made, dist.ProcessGroup)
+    return made

@@ -1,8 +1,8 @@
 """Random numbers without a state: a hash of where a number is used, so that a rerun draws the same ones.
 
-Nothing has to be saved to resume, the order of calls and the number of threads do not matter, and no two of (step, rank,
-phase, parameter, bucket) share a stream. Shared streams would be costly: with one seed on all ranks the error of the
-mean of P gradients does not fall with P.
+Nothing has to be saved to resume, the order of calls and the number of threads do not matter, and no two of (step,
+rank, phase, parameter, bucket) share a stream. Shared streams would be costly: with one seed on all ranks the error of
+the mean of P gradients does not fall with P.
 """
 
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, the increment of SplitMix64 (Steele et al., OOPSLA 2014)

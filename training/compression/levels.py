@@ -51,9 +51,9 @@ class LevelSet:
     def variance_bound(self, entries: int) -> float:
         """Largest ``E||Q(v) - v||^2 / ||v||^2`` of a bucket of ``entries`` values, for either norm.
 
-        ``max_j (rho_j - 1)^2 / (4 rho_j)`` over the ratios of neighbouring levels, and a term for the bin at zero: Theorem 2
-        of Faghri et al. 2020 (arXiv 2010.12460) with the constant that is tight for q >= 2. A set without zero has
-        ``l_0^2 d`` in the place of that term, for every ratio below ``l_0`` is replaced by ``l_0`` or its negative.
+        ``max_j (rho_j - 1)^2 / (4 rho_j)`` over the ratios of neighbouring levels, and a term for the bin at zero: the
+        bound of Faghri et al. 2020 (arXiv 2010.12460) with the constant that is tight for q >= 2. A set without zero
+        has ``l_0^2 d`` in the place of that term, for every ratio below ``l_0`` becomes ``l_0`` or its negative.
         """
         levels = np.asarray(self.levels, dtype=np.float64)
         positive = levels[1:] if self.zero else levels

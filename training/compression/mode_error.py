@@ -1,7 +1,7 @@
 """How much of each Fourier mode a codec leaves: the error that an optimizer of Adam's kind feels.
 
-The relative error of a whole gradient is that of its largest modes. Adam divides each weight by its own gradient's size, so
-that small modes count as much, and a codec may look fine in total while it drowns them.
+The relative error of a whole gradient is that of its largest modes. Adam divides each weight by its own gradient's
+size, so that small modes count as much, and a codec may look fine in total while it drowns them.
 """
 
 import torch

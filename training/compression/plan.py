@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from training.compression.codec import Codec
 
@@ -110,4 +111,4 @@ def _shares(count: int, granularity: int, ranks: int) -> list[tuple[int, int]]:
     """Begin and length of each rank's share of ``count`` numbers, in whole buckets, as even as they go."""
     buckets = -(-count // granularity)
     edges = [min((buckets * rank // ranks) * granularity, count) for rank in range(ranks + 1)]
-    return [(begin, end - begin) for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [(begin, end - begin) for begin, end in pairwise(edges)]
