@@ -28,11 +28,11 @@ class LayerCodes:
 class LayerWise:
     """Levels and bits for each class of parameters, the fewest bits that keep an error budget.
 
-    Classes begin with the most bits. From the statistics of gradients each learns, for every number of bits, its adapted
-    levels and their relative error; a dynamic programme then takes the fewest bits in all such that the mean over
-    classes of the relative error stays within the budget (L-GreCo: Markov et al. 2022, arXiv 2210.17357; layer-wise
-    quantization of QODA: arXiv 2505.14371). Errors are relative to each class, because an optimizer of Adam's kind
-    scales each parameter by its own gradient: an absolute budget would starve the small ones.
+    Classes begin with the most bits. From the statistics of gradients each learns, for every number of bits, its
+    adapted levels and their relative error; a dynamic programme then takes the fewest bits in all such that the mean
+    over classes of the relative error stays within the budget (L-GreCo: Markov et al. 2022, arXiv 2210.17357;
+    layer-wise quantization of QODA: arXiv 2505.14371). Errors are relative to each class, because an optimizer of
+    Adam's kind scales each parameter by its own gradient: an absolute budget would starve the small ones.
 
     Parameters
     ----------
