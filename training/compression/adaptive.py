@@ -16,7 +16,7 @@ from training.compression.adapt import (
 )
 from training.compression.distribution import Distribution, Histogram, TruncatedNormals, count
 from training.compression.levels import LevelSet, adapted_levels, exponential_levels
-from training.compression.quantizer import Norm, Quantizer
+from training.compression.quantizer import Norm, Quantizer, flat, magnitudes
 
 Model = Literal["histogram", "truncated-normal"]
 Weight = Literal["norm2", "norm", "none"]
@@ -69,7 +69,7 @@ class Adaptive(Quantizer):
 
         Buckets that are zero or not finite are left out.
         """
-        values = x.detach().to("cpu", torch.float32).contiguous().flatten()
+        values = flat(x).cpu()
         norms = self.norms(values)
         kept = torch.isfinite(norms) & (norms > 0)
         if self.model == "histogram":
@@ -90,6 +90,16 @@ class Adaptive(Quantizer):
         variance = expected_variance if self.level_set.zero else expected_variance_zero_free
         levels = np.asarray(self.level_set.levels)
         return float(variance(levels, distribution)) / float(distribution.second(0.0, 1.0))
+
+    def _checked(self, levels: Sequence[float]) -> LevelSet:
+        found = LevelSet(tuple(levels))
+        if len(found.levels) != len(self.level_set.levels) or found.zero != self.level_set.zero:
+            raise ValueError(
+                f"the saved levels are {list(levels)}; {type(self).__name__} with {self.bits} bits has "
+                f"{len(self.level_set.levels)} levels {'from' if self.level_set.zero else 'without'} 0. Resume with "
+                "the quantizer that saved them."
+            )
+        return found
 
     def _fit(self, distribution: Distribution) -> None:
         raise NotImplementedError
@@ -155,7 +165,7 @@ class ALQ(Adaptive):
         weight: Weight = "norm2",
         norm_dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
-        levels = exponential_levels(2 ** (max(bits, 2) - 1), 0.5, zero=True)
+        levels = exponential_levels(magnitudes(bits, "ALQ"), 0.5, zero=True)
         super().__init__(bits, bucket_size, norm, levels, norm_dtype, model, weight)
 
     def _fit(self, distribution: Distribution) -> None:
@@ -196,15 +206,8 @@ class AMQ(Adaptive):
         norm_dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         self.p = 0.5 if bits < 8 else 0.9  # 0.5^127 is no float32
-        super().__init__(
-            bits,
-            bucket_size,
-            norm,
-            exponential_levels(2 ** (max(bits, 2) - 1), self.p, zero=False),
-            norm_dtype,
-            model,
-            weight,
-        )
+        levels = exponential_levels(magnitudes(bits, "AMQ"), self.p, zero=False)
+        super().__init__(bits, bucket_size, norm, levels, norm_dtype, model, weight)
 
     def _fit(self, distribution: Distribution) -> None:
         count = len(self.level_set.levels)

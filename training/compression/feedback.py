@@ -49,6 +49,8 @@ class Feedback:
         if size > 0 and deviation < float("inf"):
             self._variances[place] = deviation / size
         error.sub_(sent)
+        # A gradient that is not finite is seen once by all; kept, it would make every later step NaN.
+        error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
     def error(self, way: int, parameter: int) -> dict[int, Tensor]:
         """Errors kept for a parameter, by the first number of each share."""

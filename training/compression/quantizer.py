@@ -1,5 +1,6 @@
 """What every quantizer shares: five names, and a set of levels behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,8 +43,8 @@ class Codes:
 class Quantizer:
     """Unbiased stochastic rounding, bucket by bucket, of a tensor to a few levels.
 
-    A bucket ``v`` becomes ``||v|| sign(v_i) h(|v_i| / ||v||)``, with ``h`` one of the two neighbouring levels, drawn so that
-    its mean is the ratio itself (Alistarh et al. 2017, arXiv 1610.02132, equation 1).
+    A bucket ``v`` becomes ``||v|| sign(v_i) h(|v_i| / ||v||)``, with ``h`` one of the two neighbouring levels, drawn so
+    that its mean is the ratio itself (Alistarh et al. 2017, arXiv 1610.02132, equation 1).
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ class Quantizer:
     norm
         ``"linf"``: the largest magnitude, which loses least. ``"l2"``: the Euclidean norm of the papers' theorems.
     norm_dtype
-        ``"float32"``, or ``"bfloat16"``, which spares two bytes a bucket and, because norms are then rounded up, no longer
-        gives the largest value of a bucket back exactly.
+        ``"float32"``, or ``"bfloat16"``, which spares two bytes a bucket and, because norms are then rounded up, no
+        longer gives the largest value of a bucket back exactly.
 
     Notes
     -----
@@ -70,8 +71,7 @@ class Quantizer:
         levels: LevelSet,
         norm_dtype: Literal["float32", "bfloat16"],
     ) -> None:
-        if bits not in BITS:
-            raise ValueError(f"{type(self).__name__} with {bits} bits; choose 2, 3, 4 or 8.")
+        magnitudes(bits, type(self).__name__)
         if bucket_size < 64 or bucket_size % 64:
             raise ValueError(
                 f"{type(self).__name__} with buckets of {bucket_size}; choose a multiple of 64, 1024 for example."
@@ -116,7 +116,7 @@ class Quantizer:
             raise ValueError(
                 f"a tensor of {x.dtype} cannot be quantized; give floating point (torch.view_as_real for complex)."
             )
-        values = x.detach().to(torch.float32).contiguous().flatten()
+        values = flat(x)
         payload = torch.empty(self.codec.nbytes(values.numel()), dtype=torch.uint8, device=x.device)
         payload[-8:] = 0  # bytes of alignment, if any, are the same each time
         key = int(torch.randint(2**63 - 1, (), generator=generator))
@@ -141,7 +141,7 @@ class Quantizer:
 
     def expected_error(self, x: Tensor) -> Tensor:
         """Exact variance of each element of ``x`` when it is quantized: ``N^2 (l_above - r)(r - l_below)``, float64."""
-        values = x.detach().to(torch.float32).contiguous().flatten()
+        values = flat(x)
         norms = self.norms(values).double().repeat_interleave(self.bucket_size)[: values.numel()]
         ratio = torch.where(norms > 0, values.abs().double() / norms, 0.0)
         variance = torch.from_numpy(self.level_set.conditional_variance(ratio.clamp(max=1.0).numpy()))
@@ -163,5 +163,32 @@ class Quantizer:
         return {"levels": list(self.level_set.levels)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
-        self._set_levels(LevelSet(tuple(state["levels"]), uniform=self.level_set.uniform))
+        """Inverse of :meth:`state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If the levels are not those of this quantizer, or not as many as its bits can say.
+        """
+        self._set_levels(self._checked(state["levels"]))
+
+    def _checked(self, levels: Sequence[float]) -> LevelSet:
+        # Levels that were learned may be any; these are fixed, and an encoder of equal steps would misread others.
+        if tuple(levels) != self.level_set.levels:
+            raise ValueError(
+                f"the saved levels are {list(levels)} and those of {type(self).__name__} with {self.bits} bits are "
+                f"{list(self.level_set.levels)}; resume with the quantizer that saved them."
+            )
+        return self.level_set
+
+
+def magnitudes(bits: int, name: str) -> int:
+    """Magnitudes that a code of so many bits, its sign among them, can say; bits not in :data:`BITS` are refused."""
+    if bits not in BITS:
+        raise ValueError(f"{name} with {bits} bits; choose 2, 3, 4 or 8.")
+    return 2 ** (bits - 1)
+
+
+def flat(x: Tensor) -> Tensor:
+    """A tensor of any shape, type and strides as contiguous float32 ``[n]``."""
+    return x.detach().to(torch.float32).resolve_neg().contiguous().flatten()

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from training.compression.levels import exponential_levels, symmetric_uniform_levels, uniform_levels
-from training.compression.quantizer import Norm, Quantizer
+from training.compression.quantizer import Norm, Quantizer, magnitudes
 
 
 class QSGD(Quantizer):
@@ -26,7 +26,7 @@ class QSGD(Quantizer):
         zero: bool = True,
         norm_dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
-        count = 2 ** (max(bits, 2) - 1)
+        count = magnitudes(bits, "QSGD")
         levels = uniform_levels(count) if zero else symmetric_uniform_levels(count)
         super().__init__(bits, bucket_size, norm, levels, norm_dtype)
 
@@ -60,7 +60,7 @@ class NUQSGD(Quantizer):
         if not 0 < p < 1:
             raise ValueError(f"NUQSGD with p = {p}; the ratio of neighbouring levels lies between 0 and 1.")
         self.p = p
-        levels = exponential_levels(2 ** (max(bits, 2) - 1), p, zero=zero)
+        levels = exponential_levels(magnitudes(bits, "NUQSGD"), p, zero=zero)
         super().__init__(bits, bucket_size, norm, levels, norm_dtype)
 
 
