@@ -168,9 +168,20 @@ class LayerWise:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
+        """Inverse of :meth:`state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If it was saved with other bits to choose from.
+        """
         self._held = {}
         for key, held in state["levels"].items():
+            if sorted(held) != list(self.choices):
+                raise ValueError(
+                    f"the saved levels of {key!r} are for {sorted(held)} bits, and this LayerWise chooses among "
+                    f"{list(self.choices)}; resume with the same bits."
+                )
             self._held[key] = {b: self._make(b) for b in self.choices}
             for b, kept in held.items():
                 self._held[key][b].load_state_dict(kept)
