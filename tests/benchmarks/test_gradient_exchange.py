@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,24 @@ def test_training_step_of_fnotd(link: int, capsys: pytest.CaptureFixture[str]) -
 
 def run(ranks: int, link: int | None, arguments: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.exchange_worker", *arguments]
+    begin, busy, mine = time.monotonic(), busy_seconds(), own_seconds()
     with Network(ranks, rate=None if link is None else link * MBIT) as network:
-        return json.loads(network.run([*command, "--repeats", str(REPEATS)], timeout=1200)[0])
+        report = json.loads(network.run([*command, "--repeats", str(REPEATS)], timeout=1200)[0])
+    foreign = busy_seconds() - busy - (own_seconds() - mine)
+    share = foreign / (time.monotonic() - begin) / (os.cpu_count() or 1)
+    return {**report, "foreign_load": max(share, 0.0)}
+
+
+def busy_seconds() -> float:
+    """Seconds that all processes of the machine have spent on its cores, interrupts left out."""
+    user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """The part of it that was ours: this process and those it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def table(report: dict[str, Any], numbers: int, ranks: int, link: int | None) -> list[dict[str, Any]]:
@@ -79,6 +96,9 @@ def table(report: dict[str, Any], numbers: int, ranks: int, link: int | None) ->
             "median_of": REPEATS,
             "numbers": numbers,
             "cores": os.cpu_count(),
+            "foreign_load": round(
+                report["foreign_load"], 2
+            ),  # of all cores, taken by others: rows with much are noisy
             "threads_per_rank": 1,
             "processor": processor(),
             "torch": torch.__version__,
@@ -127,7 +147,8 @@ def record(name: str, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[
         writer.writeheader()
         writer.writerows(every)
     with capsys.disabled():
-        print(f"\n{rows[0]['link_mbit']} Mbit/s, {rows[0]['ranks']} ranks -> {path.relative_to(ROOT)}")
+        first = rows[0]
+        print(f"\n{first['link_mbit']} Mbit/s, {first['ranks']} ranks, foreign load {first['foreign_load']}")
         for row in rows:
             print(
                 f"  {row['method']:18} {row['median_ms']:8.1f} ms (least {row['least_ms']:.1f})  "
