@@ -65,7 +65,8 @@ def compress_gradients(
     Raises
     ------
     ValueError
-        If an argument would have no effect, or gradients are of a type that codes do not hold.
+        If an argument would have no effect, gradients are of a type that codes do not hold, or the model is not on all
+        ranks.
     """
     if isinstance(quantizer, Cast) and (down_bits is not None or error_feedback):
         raise ValueError(
@@ -74,6 +75,12 @@ def compress_gradients(
     if warmup_steps < 0 or min_numel < 0:
         raise ValueError(
             f"warmup_steps is {warmup_steps} and min_numel {min_numel}; expected numbers that are not negative."
+        )
+    ranks, present = dist.get_world_size(ddp.process_group), dist.get_world_size()
+    if ranks != present:  # a new group waits for every rank, and those without the model do not come
+        raise ValueError(
+            f"the model is on {ranks} of {present} ranks; gradients are compressed between all. Wrap the model on "
+            "every rank, or train with compression off."
         )
     for name, parameter in ddp.module.named_parameters():
         if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.complex64):
@@ -320,11 +327,8 @@ def _reals(parameter: Tensor) -> int:
 
 
 def _another_group(group: dist.ProcessGroup, device: torch.device) -> dist.ProcessGroup:
-    """A group of the same ranks, with the same patience."""
+    """A group of all ranks, with the patience of the model's."""
     patience: timedelta = group._get_backend(device).options._timeout
-    ranks = dist.get_process_group_ranks(group)
-    # Where a model has some of the ranks, the others do not come here, and must not be waited for.
-    some = len(ranks) < dist.get_world_size()
-    made = dist.new_group(ranks, timeout=patience, use_local_synchronization=some)
+    made = dist.new_group(timeout=patience)
     assert isinstance(made, dist.ProcessGroup)
     return made

@@ -1,0 +1,40 @@
+"""Several ranks on one machine, as processes that import everything once."""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = 120  # seconds: a deadlock ends as a failed test
+
+
+def launch(work: Callable[[int], dict[str, Any]], ranks: int, folder: Path) -> list[dict[str, Any]]:
+    """What ``work(rank)`` tells on each rank of a group over gloo."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.training.compression.hook_worker", "tests.training.compression.exchange_worker"]
+    )
+    processes = [context.Process(target=_rank, args=(work, rank, ranks, folder)) for rank in range(ranks)]
+    for process in processes:
+        process.start()
+    end = time.monotonic() + PATIENCE
+    for process in processes:
+        process.join(max(end - time.monotonic(), 0))
+    hung = [rank for rank, process in enumerate(processes) if process.exitcode is None]
+    for process in processes:
+        process.kill()
+        process.join()
+    assert not hung, f"ranks {hung} have not ended in {PATIENCE} s"
+    assert [process.exitcode for process in processes] == [0] * ranks
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
+
+
+def _rank(work: Callable[[int], dict[str, Any]], rank: int, ranks: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=ranks)
+    told = work(rank)
+    torch.save(told, folder / f"{rank}.pt")
