@@ -162,10 +162,10 @@ def test_cutting_does_not_depend_on_what_travels_beside():
 
 def test_four_bits_take_an_eighth_and_a_little():
     codec = QSGD(4, 1024).codec
-    spans = spans_of((1 << 22, codec, codec))
+    spans = spans_of((1 << 18, codec, codec))
     for ranks in (2, 4):
         sent = sum(bytes_sent(spans, ranks, rank, 1 << 20) for rank in range(ranks)) / ranks
-        traffic = Traffic(bytes_sent=round(sent), numbers=1 << 22)
+        traffic = Traffic(bytes_sent=round(sent), numbers=1 << 18)
         assert traffic.effective_bits(ranks) == pytest.approx(
             4 + 32 / 1024, rel=1e-6
         )  # a norm for 1024 codes
