@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.compression.levels import LevelSet, Tables
+from training.compression.levels import HALVING, LevelSet, Tables
 
 NORM_BYTES = {"float32": 4, "bfloat16": 2}
 _ALIGNMENT = (
@@ -115,7 +115,7 @@ class Buckets:
             _array(message),
             self.granularity,
             self.bits,
-            tables.kind,
+            HALVING if tables.halving and values.device.type == "cpu" else tables.kind,
             tables.first,
             _array(tables.at),
             _array(tables.low),

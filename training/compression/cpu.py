@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, int32, int64, njit, uint8, uint32, uint64
 
-from training.compression.levels import SHORT, UNIFORM
+from training.compression.levels import HALVING, SHORT, UNIFORM
 
 _jit = njit(nogil=True, error_model="numpy", cache=True)
 _inline = njit(inline="always")
@@ -89,6 +89,22 @@ def _codes_uniform(values: Any, norm: Any, steps: Any, sign: Any, key: Any, salt
         t = float32(float32(abs(x) / norm) * steps)
         whole = int32(t)
         up = _uniform_number(uint32(i), key, salt) < float32(t - float32(whole))
+        codes[i] = uint8((whole + int32(up)) | (int32(x < float32(0)) << sign))
+
+
+@_jit
+def _codes_halving(values: Any, norm: Any, steps: Any, sign: Any, key: Any, salt: Any, codes: Any) -> None:
+    # In units of the smallest level the exponent is the number of the bin, the mantissa the place in it. Scaling by a
+    # power of two is exact, so these are the codes of the search in ``_codes_short``, three times as fast.
+    scale = float32(1 << (int32(steps) - 1))
+    for i in range(values.size):
+        x = values[i]
+        t = float32(float32(abs(x) / norm) * scale)
+        inside = t >= float32(1)
+        bits = np.float32(t if inside else float32(1)).view(np.uint32)
+        whole = int32(bits >> uint32(23)) - int32(127) + int32(inside)
+        place = float32(int32(bits & uint32(0x7FFFFF))) * float32(2.0**-23)
+        up = _uniform_number(uint32(i), key, salt) < (place if inside else t)
         codes[i] = uint8((whole + int32(up)) | (int32(x < float32(0)) << sign))
 
 
@@ -272,6 +288,8 @@ def encode(
             k, salt = uint32(random), uint32(random >> uint64(32))
             if kind == UNIFORM:
                 _codes_uniform(piece, norm, steps, sign, k, salt, codes)
+            elif kind == HALVING:
+                _codes_halving(piece, norm, steps, sign, k, salt, codes)
             elif kind == SHORT:
                 _codes_short(piece, norm, first, at, low, inverse, sign, k, salt, codes)
             else:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-UNIFORM, SHORT, LONG = 0, 1, 2  # how an encoder finds the bin of a ratio
+UNIFORM, SHORT, LONG, HALVING = 0, 1, 2, 3  # how an encoder finds the bin of a ratio
 SHORT_THRESHOLDS = 8
 _BEYOND = 2.0  # a threshold no ratio reaches
 _PREFIXES = 4096  # of the 13 leading bits of a float32 that is not negative, those a ratio can have
@@ -89,6 +89,9 @@ class Tables:
     ----------
     kind
         ``UNIFORM``, ``SHORT`` or ``LONG``.
+    halving
+        Whether each level but 0 is half of the next, and there are few: then the exponent and the mantissa of a ratio
+        say at once what ``SHORT`` finds by comparing, to the bit.
     first
         Number of the level below all thresholds: 0, or -1 for the first level with the other sign.
     at, low, inverse
@@ -100,6 +103,7 @@ class Tables:
     """
 
     kind: int
+    halving: bool
     first: int
     at: Tensor
     low: Tensor
@@ -126,6 +130,7 @@ class Tables:
             guess = np.searchsorted(thresholds, smallest, side="right")
         return Tables(
             kind=kind,
+            halving=kind == SHORT and levels.zero and bool((2 * values[1:-1] == values[2:]).all()),
             first=0 if levels.zero else -1,
             at=torch.from_numpy(at),
             low=torch.from_numpy(padded),
@@ -137,7 +142,9 @@ class Tables:
     def on(self, device: torch.device) -> "Tables":
         """The same tables on another device."""
         tensors = ("at", "low", "inverse", "guess", "signed")
-        return Tables(self.kind, self.first, *(getattr(self, name).to(device) for name in tensors))
+        return Tables(
+            self.kind, self.halving, self.first, *(getattr(self, name).to(device) for name in tensors)
+        )
 
 
 def uniform_levels(count: int) -> LevelSet:
