@@ -22,7 +22,7 @@ from oceanop import FNOtD
 from tests.benchmarks.powersgd import power_sgd
 from training.compression import NUQSGD, QSGD, GradientExchange, Quantizer, Ternary, compress_gradients
 
-STEP = {  # one step computes in about half a second on one core
+STEP: dict[str, Any] = {  # one step computes in about half a second on one core
     "batch": 4,
     "size": (40, 40),
     "modes": (8, 16, 16),
@@ -31,9 +31,7 @@ STEP = {  # one step computes in about half a second on one core
     "history": 6,
     "horizon": 6,
 }
-TORCH_WARM_UP = (
-    3  # calls: buckets are formed anew after the first step, kernels are compiled in the first call
-)
+WARM_UP = 3  # calls: buckets are formed anew after the first step, kernels are compiled in the first call
 
 
 @dataclass
@@ -173,7 +171,7 @@ def measure(methods: dict[str, Method], repeats: int, mean: Tensor | None) -> li
     times: dict[str, list[float]] = {name: [] for name in methods}
     sent: dict[str, list[int]] = {name: [] for name in methods}
     payload: dict[str, list[int]] = {name: [] for name in methods}
-    for call in range(TORCH_WARM_UP + repeats):
+    for call in range(WARM_UP + repeats):
         for name, method in methods.items():
             method.prepare()
             dist.barrier()
@@ -182,7 +180,7 @@ def measure(methods: dict[str, Method], repeats: int, mean: Tensor | None) -> li
             method.run()
             seconds = time.perf_counter() - begin
             dist.barrier()  # until all have received it, some of it may wait in a socket, not yet counted
-            if call >= TORCH_WARM_UP:
+            if call >= WARM_UP:
                 times[name].append(seconds)
                 sent[name].append(interface_bytes() - bytes_before)
                 payload[name].append((method.state.bytes_sent if method.state else 0) - payload_before)

@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.futures import Future
-from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 
 View = Literal["mode", "whole"]
@@ -171,7 +170,7 @@ def power_sgd(ddp: DistributedDataParallel, *, rank: int = 4, view: View = "mode
     hook, they meet in different orders on different ranks and hang as soon as there are two buckets.
     """
     state = PowerSGD(dist.new_group(), rank=rank, view=view)
-    jobs: queue.SimpleQueue[tuple[Tensor, Sequence[Parameter], Future[Tensor]]] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[tuple[Tensor, Sequence[Tensor], Future[Tensor]]] = queue.SimpleQueue()
 
     def work() -> None:
         while True:
@@ -179,7 +178,7 @@ def power_sgd(ddp: DistributedDataParallel, *, rank: int = 4, view: View = "mode
             try:
                 state.average(_gradients(buffer, parameters))
             except BaseException as error:
-                done.set_exception(error)
+                done.set_exception(error)  # type: ignore[arg-type]  # declared too narrowly in torch
                 return
             done.set_result(buffer)
 
@@ -193,7 +192,7 @@ def power_sgd(ddp: DistributedDataParallel, *, rank: int = 4, view: View = "mode
     return state
 
 
-def _gradients(buffer: Tensor, parameters: Sequence[Parameter]) -> dict[int, Tensor]:
+def _gradients(buffer: Tensor, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
     """The gradients of a bucket by the identity of their parameter; buckets are rebuilt after the first step."""
     sizes = [parameter.numel() for parameter in parameters]
     if sum(sizes) != buffer.numel():

@@ -6,6 +6,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ TRIED: list[tuple[View, int]] = [
 def test_what_low_rank_keeps_of_a_real_gradient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = sample_paths()
     ingest([sample.ocean], to=tmp_path / "s.zarr", forcing=[sample.wind], coarsen=COARSEN, splits=SPLITS)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, gradient in spectral_gradients(
         WindowDataset(tmp_path / "s.zarr", history=6, horizon=6, split="train")
     ):
