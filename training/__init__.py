@@ -1,5 +1,6 @@
-"""From batches to a checkpoint."""
+"""From batches to a checkpoint, on one rank or many."""
 
+from training.parallel import join
 from training.trainer import train
 
-__all__ = ["train"]
+__all__ = ["join", "train"]

@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 class RunLog:
-    """Append rows to ``metrics.jsonl``; a resumed run first drops what it will write again."""
+    """Append rows to ``metrics.jsonl``; a resumed run first drops what it will write again.
 
-    def __init__(self, path: Path, *, after_step: int = 0) -> None:
-        self.path = path
+    Without a path nothing is written: of many ranks, one keeps the log.
+    """
+
+    def __init__(self, path: Path | None, *, after_step: int = 0) -> None:
+        self._file: TextIO | None = None
+        if path is None:
+            return
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after_step]
         partial = path.with_name(path.name + ".partial")
         partial.write_text("".join(kept), encoding="utf-8")
@@ -18,12 +23,14 @@ class RunLog:
 
     def write(self, **row: Any) -> None:
         """Append one row; it is in the file when the call returns."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -1,15 +1,13 @@
-"""The training run, told from top to bottom: one process, one store, one operator."""
+"""The training run, told from top to bottom: one store, one operator, one rank or many."""
 
 import copy
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 
@@ -17,16 +15,20 @@ from data_pipelines import Batch, WindowDataset, WindowLoader, open_store, read_
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.windows import longest_run
 from oceanop.build import build_step
-from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from oceanop.config import Run, load_run, run_to_toml
+from oceanop.checkpoint import Checkpoint, save_checkpoint
+from oceanop.config import Run, TrainingConfig
 from oceanop.features import static_fields
 from oceanop.layout import Layout
 from oceanop.normalise import Scaling
-from oceanop.rollout import rollout
 from oceanop.step import WindowStep
 from training.averaging import MovingAverage
+from training.communication import Communication
+from training.facts import common_facts, provenance
+from training.folder import begin_folder, begun_by, check_store, last_words, previous_state
 from training.growth import change_growth
-from training.losses import area_weight, error_scale, window_loss
+from training.losses import area_weight
+from training.objective import Objective, history_noise, seed_dropout
+from training.parallel import Ranks, job, join
 from training.runlog import RunLog
 from training.schedule import Phase, learning_rate, phases
 from training.validation import validate
@@ -45,12 +47,17 @@ def train(
     has the averaged weights with the lowest validation error, or the final ones where the run is fitted on the
     validation period too and nothing is left to select on.
 
+    Under torchrun the ranks share each batch, and the first of them writes; all read the store, and the folder where
+    they resume. However many they are, they train the operator that one process trains, but for rounding and dropout.
+
     Parameters
     ----------
     resume
-        Continue a run that was stopped; the result is the one of a run never stopped, bit for bit.
+        Continue a run that was stopped; the result is the one of a run never stopped, bit for bit. Another number of
+        ranks than before may do so, and then it is the same but for rounding. Ranks that torchrun has started again
+        after a failure resume by themselves, on several machines where it was given a ``--rdzv-id``.
     progress
-        Called after each step with a few words, steps done, and steps in all.
+        Called on each rank after each step with a few words, steps done, and steps in all.
 
     Returns
     -------
@@ -60,46 +67,65 @@ def train(
     Raises
     ------
     ValueError
-        If the store does not fit the run, the folder holds another run, or the loss ceases to be finite.
+        If the store does not fit the run, the folder holds another run, the ranks do not agree on what to do, or the
+        loss ceases to be finite; on all ranks together.
+    LostPeerError
+        If another rank is gone.
     """
-    to = Path(to)
-    _one_process()
-    previous = _previous(to, run, resume)
-    trainer = _Trainer(run, Path(store), to, previous)
-    to.mkdir(parents=True, exist_ok=True)
-    _write_run(to / "run.toml", run)
-    trainer.fit(progress or (lambda words, done, total: None))
+    store, to = Path(store), Path(to)
+    with join() as ranks, ranks.missing_peers(lambda: f"before the first step; {last_words(to)}"):
+        with ranks.all_or_none():
+            ranks = ranks.on(run.training.device)
+            resume = resume or (ranks.restarts > 0 and begun_by(to, job()))
+            previous = previous_state(to, run, resume=resume)
+            trainer = _Trainer(run, store, to, previous, ranks)
+        ranks.agree(trainer.facts)
+        with ranks.all_or_none():
+            if ranks.first:
+                begin_folder(to, run, job())
+            log = RunLog(to / "metrics.jsonl" if ranks.first else None, after_step=trainer.done)
+        trainer.fit(log, progress or (lambda words, done, total: None))
     return to / "checkpoints" / "best"
 
 
 class _Trainer:
-    """The parts of a run that last: weights, optimizer, average, log."""
+    """The parts of a run that last: weights, optimizer, average."""
 
-    def __init__(self, run: Run, store: Path, to: Path, previous: Checkpoint | None) -> None:
-        self.run, self.store, self.to = run, store, to
+    def __init__(self, run: Run, store: Path, to: Path, previous: Checkpoint | None, ranks: Ranks) -> None:
+        self.run, self.store, self.to, self.ranks = run, store, to, ranks
         training = run.training
+        share = _share(training, ranks)
         if training.threads is not None:
             torch.set_num_threads(training.threads)
         ds = open_store(store)
         self.layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
-        self.data = {
+        data = {
             phase: self._dataset(ds, run.data.fit, run.model.horizon * phase.windows)
             for phase in phases(training)
         }
-        first = next(iter(self.data.values()))
+        first = next(iter(data.values()))
         self.grid, self.time_step = first.grid, first.time_step
+        # Each phase draws its own order: the same seed would repeat the first one's.
+        self.loaders = {
+            phase: WindowLoader(
+                dataset, share, training.seed + 1000 * phase.first, ranks.rank, ranks.world_size
+            )
+            for phase, dataset in data.items()
+        }
         self.validation = self._validation(ds)
         self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area))
         torch.manual_seed(training.seed)
-        self.step = self._build(ds, first if previous is None else None)
+        self.step = self._build(ds, first if previous is None else None).to(ranks.device)
+        self.weight = self.weight.to(ranks.device)
         self.averaged = copy.deepcopy(self.step)  # its own weights are never used: it takes the averages
         self.average = MovingAverage(self.step, training.ema_decay)
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=0.0, weight_decay=training.weight_decay)
         self.done, self.seconds, self.best = 0, 0.0, math.inf
-        self.loader_state: dict[str, Any] | None = None
-        self.provenance = _provenance(ds, store, run)
+        self.exchanged: dict[str, Any] | None = None
+        self.provenance = provenance(ds, store, run, ranks)
         if previous is not None:
             self._restore(previous)
+        self.facts = common_facts(run, ds, self.grid.fingerprint, ranks, self.done)
 
     def _dataset(self, ds: xr.Dataset, split: Any, horizon: int) -> WindowDataset:
         return WindowDataset(
@@ -138,63 +164,54 @@ class _Trainer:
             growth=growth,
         )
 
-    def fit(self, progress: Progress) -> None:
+    def fit(self, log: RunLog, progress: Progress) -> None:
         """Run the remaining steps."""
-        log = RunLog(self.to / "metrics.jsonl", after_step=self.done)
         total = self.run.training.steps
         words = ""
         try:
-            for phase, dataset in self.data.items():
-                if self.done >= phase.last:
-                    continue
-                loader = self._loader(phase, dataset)
-                while self.done < phase.last:
-                    for batch in loader:
-                        row = self._optimise(phase, batch, loader.state_dict()["epoch"])
-                        log.write(**row)
-                        words = self._after_step(log, loader) or words
-                        progress(f"loss {row['loss']:.4f}{words}", self.done, total)
-                        if self.done >= phase.last:
-                            break
+            with (
+                self.ranks.missing_peers(lambda: f"at step {self.done + 1}; {last_words(self.to)}"),
+                self.ranks.interrupts_wait() as interrupted,
+            ):
+                self._connect(log)
+                for phase, loader in self.loaders.items():
+                    while self.done < phase.last:
+                        for batch in loader:
+                            row, stop = self._optimise(phase, batch, loader, interrupted)
+                            log.write(**row)
+                            words = self._after_step(log, loader) or words
+                            progress(f"loss {row['loss']:.4f}{words}", self.done, total)
+                            if stop:
+                                raise KeyboardInterrupt
+                            if self.done >= phase.last:
+                                break
         finally:
             log.close()
 
-    def _loader(self, phase: Phase, dataset: WindowDataset) -> WindowLoader:
-        # Each phase draws its own order: the same seed would repeat the first one's.
-        loader = WindowLoader(
-            dataset, batch_size=self.run.training.batch_size, seed=self.run.training.seed + 1000 * phase.first
-        )
-        if self.loader_state is not None and self.done > phase.first:
-            loader.load_state_dict(self.loader_state)
-        self.loader_state = None
-        return loader
-
-    def _optimise(self, phase: Phase, batch: Batch, epoch: int) -> dict[str, Any]:
-        begin = time.perf_counter()
+    def _connect(self, log: RunLog) -> None:
         training = self.run.training
-        # Noise and dropout depend on the step alone, so that a resumed run draws what the first would have drawn.
-        torch.manual_seed(training.seed * 1_000_003 + self.done)
-        rate = learning_rate(training, self.done)
+        objective = Objective(
+            self.step,
+            weight=self.weight,
+            horizon=self.run.model.horizon,
+            lead_weighting=training.lead_weighting,
+            precision=training.precision,
+        )
+        self.communication = Communication(
+            objective, self.ranks, self.run.compression, seed=training.seed, saved=self.exchanged
+        )
+        if self.communication.choice is not None:
+            log.write(step=self.done, compression=self.communication.choice)
+
+    def _optimise(
+        self, phase: Phase, batch: Batch, loader: WindowLoader, interrupted: Callable[[], bool]
+    ) -> tuple[dict[str, Any], bool]:
+        """One step; its row of the log, and whether a rank was asked to stop."""
+        begin = time.perf_counter()
+        rate = learning_rate(self.run.training, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.step.train()
-        leads = batch.target.shape[2]
-        # Noise belongs to the first window: the later ones have the operator's own errors.
-        noises = iter([training.noise * torch.randn_like(batch.history)])
-        windows = rollout(
-            lambda history, forcing: self.step(history, forcing, next(noises, None)),
-            batch.history,
-            batch.forcing,
-            horizon=self.run.model.horizon,
-            leads=leads,
-        )
-        scale = error_scale(self.step, leads, training.lead_weighting)
-        loss = window_loss(torch.cat(list(windows), dim=2), batch.target, scale=scale, weight=self.weight)
-        self._finite("loss", loss.item())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), training.gradient_clip)
-        self._finite("gradient", norm.item())
+        loss, norm, stop = self._gradient(batch, interrupted)
         self.optimizer.step()
         self.average.update(self.step)
         self.done += 1
@@ -202,19 +219,46 @@ class _Trainer:
         self.seconds += seconds
         return {
             "step": self.done,
-            "epoch": epoch,
-            "loss": loss.item(),
+            "epoch": loader.epoch,
+            "loss": loss,
             "lr": rate,
-            "gradient_norm": norm.item(),
+            "gradient_norm": norm,
             "windows": phase.windows,
-            "samples_per_second": batch.history.shape[0] / seconds,
-            "bytes_sent": 0,
+            "samples_per_second": self.run.training.batch_size / seconds,
+            **self.communication.spent(),
             "seconds": self.seconds,
-        }
+        }, stop
+
+    def _gradient(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float, bool]:
+        """Put the clipped gradient of the batch of all ranks into ``.grad``; loss, norm, and whether to stop."""
+        training, ranks = self.run.training, self.ranks
+        # What is random depends on the step alone, so that a resumed run draws what the first would have drawn.
+        seed_dropout(seed=training.seed, step=self.done, rank=ranks.rank)
+        windows = ranks.rank + ranks.world_size * np.arange(len(batch))
+        noise = history_noise(
+            batch.history, size=training.noise, seed=training.seed, step=self.done, windows=windows
+        )
+        self.step.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        tensors = [part.to(ranks.device) for part in (batch.history, batch.forcing, batch.target, noise)]
+        parts = list(zip(*(tensor.chunk(training.accumulation) for tensor in tensors), strict=True))
+        own = 0.0
+        for number, part in enumerate(parts, start=1):
+            with self.communication.part(last=number == len(parts)):
+                loss = self.communication.module(*part) / len(parts)
+                loss.backward()
+            own += loss.item()
+        # One small sum tells all ranks the loss, and that one of them is to stop: none may leave the others waiting.
+        told = ranks.sum(torch.tensor([own, interrupted()], dtype=torch.float64))
+        mean, stop = told[0].item() / ranks.world_size, bool(told[1] > 0)
+        self._finite("loss", mean)
+        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), training.gradient_clip).item()
+        self._finite("gradient", norm)
+        return mean, norm, stop
 
     def _finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            raise ValueError(
+            raise self.ranks.agreed_error(
                 f"step {self.done + 1}: the {what} is {value}; training cannot go on. Lower training.learning_rate or "
                 f"look for bad values in {self.store}; the last good state is {self.to / 'checkpoints' / 'last'}."
             )
@@ -226,7 +270,13 @@ class _Trainer:
         every = training.validate_every or VALIDATE_EVERY
         if self.validation is not None and (ended or self.done % every == 0):
             self.average.copy_to(self.averaged)
-            scores = validate(self.averaged, self.validation, self.weight, horizon=self.run.model.horizon)
+            scores = validate(
+                self.averaged,
+                self.validation,
+                self.weight,
+                horizon=self.run.model.horizon,
+                ranks=self.ranks,
+            )
             log.write(step=self.done, validation=scores)
             words = f", validation {scores['all']:.4f}"
             if scores["all"] < self.best:
@@ -240,6 +290,9 @@ class _Trainer:
         return words
 
     def _save(self, name: str, loader: WindowLoader | None) -> None:
+        exchanged = None if loader is None else self.communication.state_dict()  # all ranks take part
+        if not self.ranks.first:
+            return
         self.average.copy_to(self.averaged)
         training = None
         if loader is not None:
@@ -248,6 +301,7 @@ class _Trainer:
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "loader": loader.state_dict(),
+                "communication": exchanged,
                 "best": self.best,
             }
         checkpoint = Checkpoint(
@@ -264,85 +318,39 @@ class _Trainer:
         save_checkpoint(self.to / "checkpoints" / name, checkpoint)
 
     def _restore(self, previous: Checkpoint) -> None:
-        if previous.grid_fingerprint != self.grid.fingerprint:
-            raise ValueError(
-                f"{self.to}: the run was begun on another grid ({previous.grid_shape[0]} x {previous.grid_shape[1]}) "
-                f"than {self.store} has; resume with the store it was begun on."
-            )
-        told, now = previous.provenance["store_attributes"], self.provenance["store_attributes"]
-        for name in ("request", "sources", "splits"):
-            if told.get(name) != now.get(name):
-                raise ValueError(
-                    f"{self.to}: the run was begun on {previous.provenance['store']}, whose {name} are not those of "
-                    f"{self.store}; resume with the store it was begun on."
-                )
+        check_store(
+            self.to,
+            previous,
+            store=self.store,
+            grid_fingerprint=self.grid.fingerprint,
+            attributes=self.provenance["store_attributes"],
+        )
         state = previous.training
         assert state is not None
         self.step.load_state_dict(state["step"])
         self.averaged.load_state_dict(state["step"])  # for its buffers; parameters are set at each use
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.loader_state, self.best = state["loader"], state["best"]
+        self.best, self.exchanged = state["best"], state.get("communication")
         self.done, self.seconds = previous.steps, previous.provenance["training_seconds"]
+        for phase, loader in self.loaders.items():
+            if phase.first < self.done < phase.last:
+                loader.load_state_dict(state["loader"])
 
 
-def _write_run(path: Path, run: Run) -> None:
-    """Whole or not at all: a resumed run is compared with this file until there is a checkpoint."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(run_to_toml(run), encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _one_process() -> None:
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if ranks > 1:
+def _share(training: TrainingConfig, ranks: Ranks) -> int:
+    """Windows of one rank in a step."""
+    count, parts = ranks.world_size, training.accumulation
+    share, rest = divmod(training.batch_size, count)
+    if rest:
         raise ValueError(
-            f"started as {ranks} ranks; this version trains in one process. Start it without torchrun."
+            f"training.batch_size is {training.batch_size}, the windows of a step over all ranks, and {count} "
+            f"ranks cannot share them evenly; choose a multiple of {count * parts}, or another number of ranks."
         )
-
-
-def _previous(to: Path, run: Run, resume: bool) -> Checkpoint | None:
-    """The state to resume from, None for a fresh start; a folder in use is never overwritten."""
-    last = to / "checkpoints" / "last"
-    if not resume:
-        if (to / "run.toml").exists():
-            raise ValueError(
-                f"{to}: holds a run already; continue it with --resume, or choose another folder."
-            )
-        return None
-    if not last.exists():
-        begun = to / "run.toml"
-        if begun.exists() and (before := load_run(begun)) != run:
-            raise ValueError(_other_settings(to, before, run))
-        return None
-    previous = load_checkpoint(last)
-    if previous.run != run:
-        raise ValueError(_other_settings(to, previous.run, run))
-    if previous.training is None:
-        raise ValueError(f"{last}: holds no optimizer state and cannot be resumed.")
-    return previous
-
-
-def _other_settings(to: Path, before: Run, now: Run) -> str:
-    old, new = before.model_dump(), now.model_dump()
-    differences = ", ".join(
-        f"{table}.{key} was {old[table].get(key)!r} and is {new[table].get(key)!r}"
-        for table in old
-        for key in dict.fromkeys([*old[table], *new[table]])
-        if old[table].get(key) != new[table].get(key)
-    )
-    return f"{to}: was begun with other settings ({differences}); resume with the same."
-
-
-def _provenance(ds: xr.Dataset, store: Path, run: Run) -> dict[str, Any]:
-    kept = ("title", "institution", "source", "sources", "request", "splits", "references", "license")
-    return {
-        "store": store.name,
-        "store_attributes": {name: str(ds.attrs[name]) for name in kept if name in ds.attrs},
-        "fit": list(run.data.fit),
-        "software": {
-            name: version(name) for name in ("oceanop", "torch", "neuraloperator", "xarray", "zarr")
-        },
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-    }
+    if share % parts:
+        raise ValueError(
+            f"training.accumulation is {parts}, and each of {count} ranks takes {share} of the {training.batch_size} "
+            f"windows of training.batch_size, which do not come in {parts} equal parts; choose a batch size that is a "
+            f"multiple of {count * parts}, or an accumulation that divides {share}."
+        )
+    return share

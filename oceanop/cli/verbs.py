@@ -21,10 +21,11 @@ WRONG_INPUT = 2
 
 
 class _Settings:
-    """What the two options that every verb has were set to."""
+    """What the two options that every verb has were set to, and whether another rank speaks for this one."""
 
     quiet = False
     debug = False
+    silent = False
 
 
 def _set_quiet(value: bool) -> bool:
@@ -49,7 +50,7 @@ def main() -> None:
     """Entry point: errors of input end in one sentence and exit code 2, an interrupt in 130."""
     try:
         code = app(standalone_mode=False) or 0
-        if code == INTERRUPTED:  # typer makes this of an interrupt, without a word
+        if code == INTERRUPTED and not _Settings.silent:  # typer makes this of an interrupt, without a word
             _complain(
                 "interrupted; what was written stays: a run goes on with --resume, all else with the same command."
             )
@@ -62,8 +63,9 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if _Settings.debug:
             raise
-        _complain(_one_sentence(error))
-        sys.exit(WRONG_INPUT)
+        if not getattr(error, "silent", False):  # what all ranks find, one tells
+            _complain(_one_sentence(error))
+        sys.exit(getattr(error, "exit_code", WRONG_INPUT))
 
 
 def _complain(sentence: str) -> None:
@@ -159,16 +161,24 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train an operator.
+    """Train an operator, in one process or, started by torchrun, on many ranks.
 
     Example: oceanop train norkyst-fnotd --data norway.zarr --to runs/fnotd --set training.seed=1
+
+    On two ranks: torchrun --no-python --nproc-per-node 2 oceanop train norkyst-fnotd --data norway.zarr --to runs/two
     """
     from oceanop.config import load_run
+    from training import join
     from training import train as run_training
 
-    with console.progress("train", quiet=quiet) as report:
-        best = run_training(load_run(run, change or ()), data, to, resume=resume, progress=report)
-    console.out.print(f"{best}")
+    with join() as ranks:
+        _Settings.silent = not ranks.first
+        with ranks.all_or_none():
+            settings = load_run(run, change or ())
+        with console.progress("train", quiet=quiet or not ranks.first) as report:
+            best = run_training(settings, data, to, resume=resume, progress=report)
+    if ranks.first:
+        console.out.print(f"{best}")
 
 
 @app.command()

@@ -232,8 +232,8 @@ def test_a_kill_while_the_settings_are_written_does_not_block_the_folder(
 
     with monkeypatch.context() as patch:
         # as if killed half way through the text: what lies there is a partial file, never a torn run.toml
-        patch.setattr("training.trainer.run_to_toml", lambda run: "[mod")
-        patch.setattr("training.trainer.os.replace", killed)
+        patch.setattr("training.folder.run_to_toml", lambda run: "[mod")
+        patch.setattr("training.folder.os.replace", killed)
         with pytest.raises(_StopError):
             train(tiny_run(), store, tmp_path / "run")
     assert not (tmp_path / "run" / "run.toml").exists()
@@ -263,9 +263,13 @@ def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_state(store: P
         train(run, store, tmp_path / "run")
 
 
-def test_several_ranks_are_refused(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_cannot_find_each_other_are_told_how_to_start(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="started as 2 ranks"):
+    with pytest.raises(
+        ValueError, match=r"WORLD_SIZE is 2, but .* there is no RANK, .*'torchrun --no-python"
+    ):
         train(tiny_run(), store, tmp_path / "run")
 
 
