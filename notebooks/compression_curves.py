@@ -49,7 +49,8 @@ METHODS: dict[str, list[str]] = {
     "nuqsgd-4": ["compression.method=nuqsgd", "compression.bits=4", _WARM],
     "alq-4": ["compression.method=alq", "compression.bits=4", _WARM],
     "alq-4-down-8": ["compression.method=alq", "compression.bits=4", "compression.down_bits=8", _WARM],
-    "powersgd-4": ["--powersgd=4"],
+    "powersgd-mode-4": ["--powersgd=4", "--view=mode"],
+    "powersgd-whole-4": ["--powersgd=4", "--view=whole"],
 }
 LINKS = {"1 Gbit/s": 1e9, "100 Mbit/s": 1e8}  # bits a second
 TIMED_STEPS = 32  # of which the first dozen is not counted: they connect, compile and travel in float32
@@ -87,8 +88,10 @@ def main() -> None:
 
 def worker(store: Path, to: Path, method: str, seed: int, steps: int) -> list[str]:
     """Words of one rank's command."""
-    changes = [*BASE, *METHODS[method], f"training.seed={seed}", f"training.steps={steps}"]
-    return ["--store", str(store.resolve()), "--to", str(to.resolve()), *changes]
+    options = [word for word in METHODS[method] if word.startswith("--")]
+    changes = [word for word in METHODS[method] if word not in options]
+    changes = [*BASE, *changes, f"training.seed={seed}", f"training.steps={steps}"]
+    return ["--store", str(store.resolve()), "--to", str(to.resolve()), *options, *changes]
 
 
 def train(store: Path, to: Path, method: str, ranks: int, seed: int) -> None:

@@ -27,13 +27,14 @@ def main() -> None:
     words.add_argument("--store", type=Path, required=True)
     words.add_argument("--to", type=Path, required=True)
     words.add_argument("--powersgd", type=int, default=0, help="rank of the peer; 0 for what the run says")
+    words.add_argument("--view", choices=["mode", "whole"], default="mode", help="what the peer factorises")
     words.add_argument("changes", nargs="*")
     given = words.parse_args()
     if given.powersgd:
 
         def peer(_: Any, ddp: DistributedDataParallel, *, seed: int) -> _NotCounted:
             torch.manual_seed(seed)  # its first bases are drawn, and must be the same on all ranks
-            power_sgd(ddp, rank=given.powersgd)
+            power_sgd(ddp, rank=given.powersgd, view=given.view)
             return _NotCounted()
 
         communication.exchange_for = peer  # type: ignore[assignment]

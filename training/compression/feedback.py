@@ -22,7 +22,7 @@ class Feedback:
 
     def __init__(self) -> None:
         self._errors: dict[tuple[int, int, int], Tensor] = {}
-        self._variances: dict[tuple[int, int, int], float] = {}
+        self._variances: dict[tuple[int, int, int], Tensor] = {}
 
     def encode(
         self,
@@ -38,16 +38,16 @@ class Feedback:
         """Encode ``values`` plus the error kept for them; keep what is lost now."""
         place = (way, share.span.parameter, share.first)
         error = self._errors.setdefault(place, torch.zeros_like(values))
-        scale = 1 / (1 + self._variances.get(place, 1.0))
+        # A tensor of its own, never a number: reading it would let a GPU's host wait for the exchange.
+        variance = self._variances.setdefault(place, torch.ones((), device=values.device))
         error.add_(values)
-        codec.encode(error * scale, out, key=key, first_bucket=first_bucket)
+        scaled = error / (1 + variance)
+        codec.encode(scaled, out, key=key, first_bucket=first_bucket)
         sent = torch.empty_like(error)
         codec.decode(out, sent)
         # What is sent is unbiased for p / (1 + w), so its own deviation tells w.
-        size = float(error.square().sum()) * scale**2
-        deviation = float((sent - error * scale).square().sum())
-        if size > 0 and deviation < float("inf"):
-            self._variances[place] = deviation / size
+        measured = (sent - scaled).square().sum() / scaled.square().sum()
+        variance.copy_(torch.where(torch.isfinite(measured), measured, variance))
         error.sub_(sent)
         # A gradient that is not finite is seen once by all; kept, it would make every later step NaN.
         error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
@@ -63,4 +63,4 @@ class Feedback:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
         self._errors = {name: error.clone() for name, error in state["errors"].items()}
-        self._variances = dict(state["variances"])
+        self._variances = {name: variance.clone() for name, variance in state["variances"].items()}
