@@ -250,9 +250,8 @@ def test_the_command_tells_once_and_ends_with_its_code(store: Path, tmp_path: Pa
     (tmp_path / "run.toml").write_text(run_to_toml(small_run(steps=100_000)))
     script = """
     "$PYTHON" $train --to "$TO/a" --set training.seed=$RANK; ended disagree
-    "$PYTHON" $train --to "$TO/b" --set training.step$RANK=3; ended typo
-    "$PYTHON" $train --to "$TO/c" & pid=$!
-    while [ $RANK = 1 ] && ! [ -e "$TO/c/checkpoints/last" ]; do sleep 0.1; done
+    "$PYTHON" $train --to "$TO/b" & pid=$!
+    while [ $RANK = 1 ] && ! [ -e "$TO/b/checkpoints/last" ]; do sleep 0.1; done
     [ $RANK = 0 ] || kill -TERM $pid
     wait $pid; ended interrupt
     """
@@ -260,16 +259,13 @@ def test_the_command_tells_once_and_ends_with_its_code(store: Path, tmp_path: Pa
     done = subprocess.run(
         torchrun(2, *command["args"]), env=command["env"], capture_output=True, text=True, timeout=240
     )
-    for name, code in (("disagree", 2), ("typo", 2), ("interrupt", 130)):
+    for name, code in (("disagree", 2), ("interrupt", 130)):
         for rank in (0, 1):
             assert f"{name}: rank {rank} ended with {code}" in done.stderr, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("oceanop: ")]
-    assert len(said) == 3, done.stderr
+    assert len(said) == 2, done.stderr
     assert said[0].startswith("oceanop: the ranks do not agree: training.seed is 0 on rank 0, 1 on rank 1.")
-    assert "on rank 0: " in said[1]
-    assert "unknown key 'training.step0'" in said[1]
-    assert "on rank 1: " in said[1]
-    assert said[2].startswith("oceanop: interrupted; ")
+    assert said[1].startswith("oceanop: interrupted; ")
     assert "Traceback" not in done.stderr
 
 
