@@ -211,6 +211,8 @@ class _Trainer:
         rate = learning_rate(self.run.training, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if (self.done + 1) % (self.run.training.validate_every or VALIDATE_EVERY) == 0:
+            self.communication.measure_modes()
         loss, norm, stop = self._gradient(batch, interrupted)
         self.optimizer.step()
         self.average.update(self.step)

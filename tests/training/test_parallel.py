@@ -173,6 +173,18 @@ def test_quantized_gradients_resume_bit_for_bit_and_are_fewer_bytes(runs: Path) 
     assert sent[0] == sent[2] > 2 * sent[3] == 2 * sent[-1] > 0  # three steps in float32 first
 
 
+def test_the_log_tells_effective_bits_and_what_codes_lose_of_a_mode(runs: Path) -> None:
+    steps = [row for row in rows(runs / "quantized") if "loss" in row]
+    assert all(32 <= row["effective_bits"] < 32.1 for row in steps[:3])  # padding of small tensors
+    # 4 bits up and 8 down are 6; norms, and in so small a model the tensors that stay float32, are the rest
+    assert all(6 < row["effective_bits"] < 16 for row in steps[3:])
+    told = [row["mode_error"] for row in steps if "mode_error" in row]
+    assert told
+    for error in told:  # four adapted bits lose some hundredths; one lost mode would be 1
+        assert 0 < error["median"] < error["p90"] < 0.2
+    assert not any("mode_error" in row for row in rows(runs / "whole"))
+
+
 def test_ranks_hold_the_same_weights_and_scores(told: list[dict[str, Any]]) -> None:
     for name in ("weights", "scores", "quantized weights"):
         assert told[0][name] == told[1][name]

@@ -6,6 +6,7 @@ from training.compression.hook import GradientExchange, compress_gradients
 from training.compression.layerwise import LayerWise
 from training.compression.quantizer import Codes, Quantizer
 from training.compression.quantizers import NUQSGD, QSGD, Ternary
+from training.compression.sharded import ShardedExchange, compress_reduce_scatter
 
 __all__ = [
     "ALQ",
@@ -17,6 +18,8 @@ __all__ = [
     "GradientExchange",
     "LayerWise",
     "Quantizer",
+    "ShardedExchange",
     "Ternary",
     "compress_gradients",
+    "compress_reduce_scatter",
 ]

@@ -220,8 +220,11 @@ class GradientExchange:
         return job.done
 
     def measure_mode_errors(self) -> None:
-        """Let the next step fill :attr:`mode_errors`, at the cost of encoding this rank's gradient once more."""
-        self._measure = True
+        """Let the next step fill :attr:`mode_errors` anew, at the cost of encoding this rank's gradient once more.
+
+        Parameters that travel in float32 are left out, so that there may be none.
+        """
+        self.mode_errors, self._measure = {}, True
 
     def _work(self) -> None:
         while True:
