@@ -1,5 +1,6 @@
 """Quantizers that learn their levels from gradients: ALQ and AMQ."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -64,11 +65,16 @@ class Adaptive(Quantizer):
         """Learn levels from a gradient; the variance expected under its statistics never rises."""
         self.learn([self.statistics(x)])
 
-    def statistics(self, x: Tensor) -> Tensor:
-        """What a gradient tells of its ratios, float64, one size whatever the gradient; add nothing to it.
+    def statistics(self, x: Tensor, *, bucket_size: int | None = None) -> Tensor:
+        """What a gradient tells of its ratios, float64, one size whatever the gradient.
 
-        Buckets that are zero or not finite are left out.
+        Buckets that are zero or not finite are left out. ``bucket_size`` is that of the codec it will travel in, where
+        this differs from the quantizer's own.
         """
+        if bucket_size is not None and bucket_size != self.bucket_size:
+            other = copy.copy(self)
+            other.bucket_size = bucket_size
+            return other.statistics(x)
         values = flat(x).cpu()
         norms = self.norms(values)
         kept = torch.isfinite(norms) & (norms > 0)

@@ -1,5 +1,7 @@
 """Which parameter travels in which codec, and when levels are learned anew."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ class Assignment:
         For parameters that are compressed.
     compressed
         Names of these parameters and how many numbers each has; all others travel in float32.
+    blocks
+        Of some of these, how many neighbouring numbers are of one scale: a bucket does not reach over their edge.
     down_bits
         Bits on the way down, None for the quantizer itself. 8 bits are uniform whatever the quantizer is: there
         exponential levels have ten times the error, and adapted ones gain little.
@@ -38,10 +42,12 @@ class Assignment:
         quantizer: Quantizer | LayerWise | Cast,
         compressed: dict[str, int],
         *,
+        blocks: Mapping[str, int] | None = None,
         down_bits: int | None,
         warmup_steps: int,
     ) -> None:
         self.quantizer, self.compressed, self.warmup_steps = quantizer, compressed, warmup_steps
+        self._blocks = blocks or {}
         self._down = None if down_bits is None else _other_bits(quantizer, down_bits)
         self._statistics: dict[str, Tensor] = {}
 
@@ -53,7 +59,15 @@ class Assignment:
             return EXACT, EXACT
         held = self.quantizer
         up = (held.quantizer(name) if isinstance(held, LayerWise) else held).codec
-        return up, self._down.codec if self._down is not None else up
+        down = self._down.codec if self._down is not None else up
+        size = self._bucket_size(name, up.granularity)
+        return replace(up, granularity=size), replace(down, granularity=size)
+
+    def _bucket_size(self, name: str, most: int) -> int:
+        """Numbers in a bucket: the most that fill a block without rest, where multiples of 64 can."""
+        block = self._blocks.get(name, 0)
+        sizes = [size for size in range(64, most + 1, 64) if block % size == 0]
+        return sizes[-1] if block and sizes else most
 
     def learns_at(self, step: int) -> bool:
         """Whether levels are learned from the gradients of an exchange."""
@@ -70,9 +84,11 @@ class Assignment:
     def observe(self, name: str, gradient: Tensor) -> None:
         """Take statistics of this rank's gradient of a compressed parameter."""
         if isinstance(self.quantizer, LayerWise):
-            self._statistics[name] = self.quantizer.statistics(name, gradient)
+            size = self._bucket_size(name, self.quantizer.bucket_size)
+            self._statistics[name] = self.quantizer.statistics(name, gradient, bucket_size=size)
         elif isinstance(self.quantizer, Adaptive):
-            self._statistics[name] = self.quantizer.statistics(gradient)
+            size = self._bucket_size(name, self.quantizer.bucket_size)
+            self._statistics[name] = self.quantizer.statistics(gradient, bucket_size=size)
 
     def learn(self, group: dist.ProcessGroup, device: torch.device) -> None:
         """Learn from the statistics of all ranks; collective, and all end with the same bits.
@@ -116,6 +132,14 @@ class Assignment:
             self.quantizer.load_state_dict(state["up"])
         if self._down is not None:
             self._down.load_state_dict(state["down"])
+
+
+def mode_block(shape: Sequence[int]) -> int:
+    """Numbers of one Fourier mode in a spectral weight ``[*modes, in, out, 2]``; 0 for any other shape.
+
+    Modes differ by orders of magnitude. A bucket with two of them measures both in the larger one's norm.
+    """
+    return shape[-3] * shape[-2] * 2 if len(shape) > 3 and shape[-1] == 2 else 0
 
 
 def _other_bits(quantizer: Quantizer | LayerWise | Cast, bits: int) -> Quantizer:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from training.compression.assignment import EXACT, Assignment
+from training.compression.assignment import EXACT, Assignment, mode_block
 from training.compression.codec import Cast
 from training.compression.exchange import Exchange, Messages
 from training.compression.feedback import Feedback
@@ -183,7 +183,10 @@ class GradientExchange:
         self._number = {id(p): number for number, (_, p) in enumerate(named)}
         self.device = named[0][1].device
         compressed = {name: _reals(p) for name, p in named if p.dim() > 1 and _reals(p) >= min_numel}
-        self.assignment = Assignment(quantizer, compressed, down_bits=down_bits, warmup_steps=warmup_steps)
+        blocks = {name: mode_block(p.shape) for name, p in named if name in compressed and not p.is_complex()}
+        self.assignment = Assignment(
+            quantizer, compressed, blocks=blocks, down_bits=down_bits, warmup_steps=warmup_steps
+        )
         # A group of its own: the model's also carries its buffers, and two threads must not order collectives on one.
         group = _another_group(ddp.process_group, self.device)
         self.group, self.feedback = group, feedback

@@ -116,10 +116,10 @@ class LayerWise:
         """Levels of each class."""
         return {key: held[self.bits[key]].levels for key, held in self._held.items()}
 
-    def statistics(self, name: str, x: Tensor) -> Tensor:
+    def statistics(self, name: str, x: Tensor, *, bucket_size: int | None = None) -> Tensor:
         """Statistics of one gradient, see :meth:`ALQ.statistics`; the same for any number of bits."""
         self._class(name)
-        return ALQ(4, self.bucket_size, self.norm).statistics(x)
+        return ALQ(4, bucket_size or self.bucket_size, self.norm).statistics(x)
 
     def learn(self, statistics: Mapping[str, Sequence[Tensor]], sizes: Mapping[str, int]) -> None:
         """Learn from the statistics of named parameters of all ranks, and allot bits.

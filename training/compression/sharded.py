@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from training.compression.assignment import Assignment
+from training.compression.assignment import Assignment, mode_block
 from training.compression.codec import Cast, Codec
 from training.compression.exchange import UP
 from training.compression.keys import stream_key
@@ -94,12 +94,14 @@ def compress_reduce_scatter(
     for name, part in sharded.items():
         strips: list[Strip] = []
         compressed: dict[str, int] = {}
+        blocks: dict[str, int] = {}
         for parameter in dict.fromkeys(_own_parameters(part, FSDPModule)):
             strips.append(_strip(*known[id(parameter)], parameter, start=_length(strips)))
             if parameter.dim() > 1 and parameter.numel() >= min_numel:
                 compressed[strips[-1].name] = parameter.numel()
+                blocks[strips[-1].name] = mode_block(parameter.shape)
         own = copy.deepcopy(quantizer)
-        assignment = Assignment(own, compressed, down_bits=None, warmup_steps=warmup_steps)
+        assignment = Assignment(own, compressed, blocks=blocks, down_bits=None, warmup_steps=warmup_steps)
         state.groups[name] = CodedReduceScatter(state, name or type(module).__name__, strips, assignment)
         part.set_custom_reduce_scatter(state.groups[name])
     return state
