@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from oceanop import FNOtD
 from tests.benchmarks.powersgd import power_sgd
+from training.communication import BUCKET_MEGABYTES
 from training.compression import NUQSGD, QSGD, GradientExchange, Quantizer, Ternary, compress_gradients
 
 STEP: dict[str, Any] = {  # one step computes in about half a second on one core
@@ -134,7 +135,8 @@ def step_method(name: str) -> Method:
     forcing = torch.randn(batch, 2, history + horizon, rows, columns, generator=draw)
     target = torch.randn(batch, 2, horizon, rows, columns, generator=draw)
     static = torch.ones(1, rows, columns)
-    ddp = DistributedDataParallel(model, init_sync=False)
+    # Small buckets for all alike, as the trainer has them: every method begins to send while others compute.
+    ddp = DistributedDataParallel(model, init_sync=False, bucket_cap_mb=BUCKET_MEGABYTES)
     optimizer = torch.optim.AdamW(ddp.parameters(), lr=1e-3)
     state = None
     if name == "float16":
