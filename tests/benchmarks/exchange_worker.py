@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from oceanop import FNOtD
 from tests.benchmarks.powersgd import power_sgd
 from training.communication import BUCKET_MEGABYTES
-from training.compression import NUQSGD, QSGD, GradientExchange, Quantizer, Ternary, compress_gradients
+from training.compression import ALQ, NUQSGD, QSGD, GradientExchange, Quantizer, Ternary, compress_gradients
 
 STEP: dict[str, Any] = {  # one step computes in about half a second on one core
     "batch": 4,
@@ -64,6 +64,7 @@ def quantizer(name: str) -> Quantizer:
     kinds: dict[str, Callable[[], Quantizer]] = {
         "codes-8b": lambda: QSGD(bits=8),
         "codes-4b": lambda: NUQSGD(bits=4),
+        "codes-4b-adapted": lambda: ALQ(bits=4),
         "codes-3b": lambda: NUQSGD(bits=3),
         "codes-2b": lambda: Ternary(),
     }

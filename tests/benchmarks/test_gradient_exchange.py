@@ -28,7 +28,7 @@ RESULTS = ROOT / "notebooks" / "results" / "exchange"
 NUMBERS = 10_000_000  # of the flat gradient
 REPEATS = 7
 CASTS = ["float32", "float16", "bfloat16"]
-CODES = ["codes-8b", "codes-4b", "codes-3b", "codes-2b"]
+CODES = ["codes-8b", "codes-4b", "codes-4b-adapted", "codes-3b", "codes-2b"]
 FACTORS = ["powersgd-mode-4", "powersgd-whole-4", "powersgd-whole-32"]
 MBIT = 1e6
 
@@ -128,7 +128,7 @@ def check(rows: list[dict[str, Any]]) -> None:
         assert row["replicas_identical"], row
         if row["method"] in CODES:
             # A norm of 32 bits per 512 numbers or more, tensors too small to be worth it, headers of packets.
-            assert row["bits_per_number"] < int(row["method"][-2]) + 0.25, row
+            assert row["bits_per_number"] < int(row["method"].split("-")[1][0]) + 0.25, row
 
 
 def record(name: str, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
