@@ -37,9 +37,13 @@ class Feedback:
     ) -> None:
         """Encode ``values`` plus the error kept for them; keep what is lost now."""
         place = (way, share.span.parameter, share.first)
-        error = self._errors.setdefault(place, torch.zeros_like(values))
-        # A tensor of its own, never a number: reading it would let a GPU's host wait for the exchange.
-        variance = self._variances.setdefault(place, torch.ones((), device=values.device))
+        if place not in self._errors:
+            # A tensor of its own, never a number: reading it would let a GPU's host wait for the exchange.
+            self._variances[place] = torch.ones((), device=values.device)
+            self._errors[place] = torch.zeros_like(values)
+        # What was saved is read back onto the CPU, wherever gradients are.
+        error = self._errors[place] = self._errors[place].to(values.device)
+        variance = self._variances[place] = self._variances[place].to(values.device)
         error.add_(values)
         scaled = error / (1 + variance)
         codec.encode(scaled, out, key=key, first_bucket=first_bucket)
@@ -57,8 +61,11 @@ class Feedback:
         return {first: error for (w, p, first), error in self._errors.items() if (w, p) == (way, parameter)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Errors and variances, of this rank alone."""
-        return {"errors": self._errors, "variances": self._variances}
+        """Errors and variances, of this rank alone, on the CPU: another rank, which gathers them, has another GPU."""
+        return {
+            "errors": {place: error.cpu() for place, error in self._errors.items()},
+            "variances": {place: variance.cpu() for place, variance in self._variances.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.training.compression.simulation import gradient_of
-from training.compression import ALQ, NUQSGD, QSGD, Quantizer, Ternary
+from training.compression import ALQ, NUQSGD, QSGD, Cast, Quantizer, Ternary
 from training.compression.codec import Buckets
 from training.compression.feedback import Feedback
 from training.compression.plan import Share, Span
@@ -202,3 +202,17 @@ def test_what_is_owed_comes_back_from_a_file(name: str):
         gradient = gradient_of(0, COUNT, seed=step)
         assert torch.equal(fresh.send(gradient), sender.send(gradient))
     assert torch.equal(fresh.owed(), sender.owed())
+
+
+def test_what_was_read_onto_the_cpu_goes_on_where_gradients_are():
+    """Checkpoints are read onto the CPU; the device without memory stands in for a GPU."""
+    half = Cast(torch.float16)
+    share = Share(Span(0, 0, COUNT, half, half), 0, 0, COUNT)
+    message = torch.zeros(half.nbytes(COUNT), dtype=torch.uint8)
+    feedback, resumed = Feedback(), Feedback()
+    feedback.encode(share, UP, half, gradient_of(0, COUNT), message, key=0, first_bucket=0)
+    resumed.load_state_dict(feedback.state_dict())
+    elsewhere = torch.empty(COUNT, device="meta")
+    resumed.encode(share, UP, half, elsewhere, message.to("meta"), key=1, first_bucket=0)
+    assert {error.device for error in resumed.error(UP, 0).values()} == {elsewhere.device}
+    assert {error.device for error in feedback.error(UP, 0).values()} == {message.device}
