@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -92,8 +92,49 @@ MODELS: dict[Any, type[BaseModel]] = {"FNO": FNOConfig, "FNOtD": FNOtDConfig}
 ModelConfig = Annotated[FNOConfig | FNOtDConfig, Field(discriminator="name")]
 
 
-class TrainingConfig(_Table):
+class _Choice(_Table):
+    """A table in which one key decides what others turn: those that would turn nothing are refused."""
+
+    table: ClassVar[str]
+    key: ClassVar[str]
+    turned_by: ClassVar[dict[str, set[str]]]  # by the values of the key; what stands nowhere is always turned
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> Self:
+        idle = self.model_fields_set & self._idle()
+        if idle:
+            names = ", ".join(f"'{self.table}.{name}'" for name in type(self).model_fields if name in idle)
+            turns = "turns" if len(idle) == 1 else "turn"
+            raise ValueError(
+                f"{names} {turns} nothing with {self.table}.{self.key} '{getattr(self, self.key)}'; leave out the one "
+                "or the other"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_has_an_effect(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A resolved run is read again, so that it must not state what would be refused."""
+        idle = self._idle()
+        return {name: value for name, value in write(self).items() if name not in idle}
+
+    def _idle(self) -> set[str]:
+        return set().union(*self.turned_by.values()) - self.turned_by[getattr(self, self.key)]
+
+
+_SCHEDULED = {"warmup_steps", "weight_decay", "gradient_clip"}
+_LEARNING_RATES = {"adamw": 3e-3, "sgdem": 0.1, "qgenx": 0.3, "qoda": 0.3}
+
+
+class TrainingConfig(_Choice):
     """How the weights are found."""
+
+    table, key = "training", "optimizer"
+    turned_by: ClassVar = {
+        "adamw": _SCHEDULED,
+        "sgdem": {*_SCHEDULED, "momentum", "momentum_steps"},
+        "qgenx": {"variant"},  # like QODA it adapts its steps, the larger the gradients the more
+        "qoda": {"rates"},
+    }
 
     steps: int = Field(300, ge=1, description="optimizer steps")
     seed: int = Field(0, ge=0, description="seed of weights, order and noise")
@@ -113,11 +154,39 @@ class TrainingConfig(_Table):
     checkpoint_activations: bool = Field(
         False, description="compute each layer again in the backward pass instead of keeping what it made"
     )
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
+    optimizer: Literal["adamw", "sgdem", "qgenx", "qoda"] = Field(
+        "adamw",
+        description="'adamw'; 'sgdem': momentum early on; 'qgenx', 'qoda': look ahead, with steps that adapt",
+    )
+    learning_rate: float = Field(
+        3e-3,
+        gt=0,
+        description="peak of the schedule; with 'qgenx' and 'qoda' the constant scale of steps that adapt by "
+        "themselves ('qgenx' on K ranks: K times it at first); where absent 3e-3, 0.1 with 'sgdem', else 0.3",
+    )
     warmup_steps: int = Field(30, ge=0, description="steps of linear rise; a cosine to zero follows")
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled decay")
+    weight_decay: float = Field(1e-2, ge=0, description="decay of the weights, in units of the learning rate")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which forecast")
+    momentum: float = Field(0.9, gt=0, lt=1, description="share of the last step that 'sgdem' repeats")
+    momentum_steps: int | None = Field(
+        None, ge=0, description="first steps, in which 'sgdem' has momentum; all where absent"
+    )
+    variant: Literal["dual-averaging", "dual-extrapolation", "optimistic"] = Field(
+        "optimistic",
+        description="what 'qgenx' follows ahead: nothing, the gradient where it stands, or the last one; the second "
+        "takes two gradients a step",
+    )
+    rates: Literal["adaptive", "alternative"] = Field(
+        "adaptive",
+        description="steps of 'qoda': shorter by changes of the gradient, or by gradients and the way made",
+    )
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights, which forecast, whatever the optimizer; the plain mean of which "
+        "the theory of 'qgenx' and 'qoda' speaks would keep the untrained start",
+    )
     noise: float = Field(
         0.15,
         ge=0,
@@ -144,22 +213,30 @@ class TrainingConfig(_Table):
         None, ge=1, description="CPU threads of torch; torch's own choice where absent"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_suits_the_optimizer(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (rate := _LEARNING_RATES.get(str(values.get("optimizer", "adamw")))):
+            return {"learning_rate": rate, **values}
+        return values
+
 
 _BUCKETS = {"bucket_size", "norm", "error_feedback", "warmup_steps"}
-_TURNED_BY: dict[str, set[str]] = {
-    "off": set(),
-    "fp16": set(),
-    "bf16": set(),
-    "auto": _BUCKETS,  # it chooses the bits
-    **{name: {*_BUCKETS, "bits", "down_bits"} for name in ("qsgd", "nuqsgd", "alq", "amq")},
-    "ternary": {*_BUCKETS, "down_bits"},  # one bit of magnitude is what makes it ternary
-    "layerwise": {*_BUCKETS, "down_bits", "error_budget"},  # it chooses the bits that keep the budget
-}
 
 
-class CompressionConfig(_Table):
+class CompressionConfig(_Choice):
     """How gradients travel between ranks; one rank sends none."""
 
+    table, key = "compression", "method"
+    turned_by: ClassVar = {
+        "off": set(),
+        "fp16": set(),
+        "bf16": set(),
+        "auto": _BUCKETS,  # it chooses the bits
+        **{name: {*_BUCKETS, "bits", "down_bits"} for name in ("qsgd", "nuqsgd", "alq", "amq")},
+        "ternary": {*_BUCKETS, "down_bits"},  # one bit of magnitude is what makes it ternary
+        "layerwise": {*_BUCKETS, "down_bits", "error_budget"},  # it chooses the bits that keep the budget
+    }
     method: Literal["off", "auto", "fp16", "bf16", "qsgd", "nuqsgd", "alq", "amq", "ternary", "layerwise"] = (
         Field(
             "off",
@@ -183,26 +260,6 @@ class CompressionConfig(_Table):
         False, description="add to the next gradient what quantizing took from this one"
     )
     warmup_steps: int = Field(100, ge=0, description="first steps, sent in float32")
-
-    @model_validator(mode="after")
-    def _options_have_an_effect(self) -> "CompressionConfig":
-        idle = self.model_fields_set - self._effective()
-        if idle:
-            names = ", ".join(f"'compression.{name}'" for name in type(self).model_fields if name in idle)
-            turns = "turns" if len(idle) == 1 else "turn"
-            raise ValueError(
-                f"{names} {turns} nothing with compression.method '{self.method}'; leave out the one or the other"
-            )
-        return self
-
-    @model_serializer(mode="wrap")
-    def _what_has_an_effect(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A resolved run is read again, so that it must not state what would be refused."""
-        effective = self._effective()
-        return {name: value for name, value in write(self).items() if name in effective}
-
-    def _effective(self) -> set[str]:
-        return {"method", *_TURNED_BY[self.method]}
 
 
 class Run(_Table):

@@ -1,7 +1,8 @@
 """How the gradients of the ranks become one, and what that costs."""
 
 import inspect
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from oceanop.config import CompressionConfig
 from training.compression.choose import exchange_for, resolve
+from training.compression.dispersion import Dispersion, Reference
+from training.compression.hook import Traffic
 from training.parallel import Ranks
 
 # Buffers here never change. Newer versions of torch have another name for not sending them with every forward pass.
@@ -37,6 +40,9 @@ class Communication:
         How gradients travel, and the seed of what is random in it.
     saved
         What :meth:`state_dict` gave; None at the start.
+    dispersion
+        What the optimizer asks of the vectors that the ranks exchange; None for nothing. With ``pair`` a step has two
+        exchanges, and the first steps of the run that are sent in float32 twice as many.
 
     Attributes
     ----------
@@ -60,9 +66,11 @@ class Communication:
         *,
         seed: int,
         saved: dict[str, Any] | None = None,
+        dispersion: Reference | None = None,
     ) -> None:
         self.ranks, self.module = ranks, objective
         self.choice: dict[str, Any] | None = None
+        self._traffic = Traffic()
         if ranks.world_size == 1:
             return
         options: dict[str, Any] = {_SYNC_BUFFERS: False}
@@ -77,7 +85,11 @@ class Communication:
             self._config, self.choice = resolve(config, self._parallel)
         else:
             self._config = CompressionConfig.model_validate_json(saved["config"])
-        self._exchange = exchange_for(self._config, self._parallel, seed=seed)
+        counted = self._config  # an exchange counts itself, not steps
+        if dispersion == "pair":
+            counted = counted.model_copy(update={"warmup_steps": 2 * counted.warmup_steps})
+        self._exchange = exchange_for(counted, self._parallel, seed=seed)
+        self._exchange.dispersion = None if dispersion is None else Dispersion(dispersion)
         if saved is not None:
             states = saved["ranks"]
             try:
@@ -85,11 +97,26 @@ class Communication:
             except ValueError as error:
                 raise ranks.agreed_error(str(error)) from error
 
-    def part(self, *, last: bool) -> AbstractContextManager[Any]:
+    @contextmanager
+    def part(self, *, last: bool) -> Iterator[None]:
         """Around the passes of one part of a batch: gradients add up on each rank and travel with the last part."""
-        if self.ranks.world_size == 1 or last:
-            return nullcontext()
-        return self._parallel.no_sync()
+        if self.ranks.world_size == 1:
+            yield
+        elif last:
+            yield
+            self._traffic += self._exchange.last
+        else:
+            with self._parallel.no_sync():
+                yield
+
+    def dispersion(self) -> float | None:
+        """Of this rank in the last exchange, see :class:`training.compression.dispersion.Dispersion`.
+
+        None where nothing is exchanged or no optimizer asks for it.
+        """
+        if self.ranks.world_size == 1 or self._exchange.dispersion is None:
+            return None
+        return self._exchange.dispersion.total()
 
     def measure_modes(self) -> None:
         """Let the next step tell how much of each Fourier mode its codes lose."""
@@ -97,7 +124,7 @@ class Communication:
             self._exchange.measure_mode_errors()
 
     def spent(self) -> dict[str, Any]:
-        """What the last step cost, for its row in the log.
+        """What was sent since the last call, for the row of a step in the log.
 
         ``bytes_sent``: payload of this rank. ``communication_seconds``: time its exchanges took, most of it beside the
         backward pass. ``effective_bits``: of a gradient number on the wire. After :meth:`measure_modes`,
@@ -106,11 +133,11 @@ class Communication:
         """
         if self.ranks.world_size == 1:
             return {"bytes_sent": 0}
-        last = self._exchange.last
+        traffic, self._traffic = self._traffic, Traffic()
         row: dict[str, Any] = {
-            "bytes_sent": last.bytes_sent,
-            "communication_seconds": last.seconds,
-            "effective_bits": last.effective_bits(self.ranks.world_size),
+            "bytes_sent": traffic.bytes_sent,
+            "communication_seconds": traffic.seconds,
+            "effective_bits": traffic.effective_bits(self.ranks.world_size),
         }
         if self._exchange.mode_errors:
             errors = torch.cat([each.cpu() for each in self._exchange.mode_errors.values()])

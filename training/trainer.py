@@ -28,9 +28,10 @@ from training.folder import begin_folder, begun_by, check_store, last_words, pre
 from training.growth import change_growth
 from training.losses import area_weight
 from training.objective import Objective, history_noise, seed_dropout
+from training.optimizer import Descent, Gradient
 from training.parallel import Ranks, job, join
 from training.runlog import RunLog
-from training.schedule import Phase, learning_rate, phases
+from training.schedule import Phase, phases
 from training.validation import validate
 
 Progress = Callable[[str, int, int], None]
@@ -48,14 +49,16 @@ def train(
     validation period too and nothing is left to select on.
 
     Under torchrun the ranks share each batch, and the first of them writes; all read the store, and the folder where
-    they resume. However many they are, they train the operator that one process trains, but for rounding and dropout.
+    they resume. However many they are, they train the operator that one process trains, but for rounding, for dropout,
+    and for the optimizers ``qgenx`` and ``qoda``, whose steps are made of what each rank sends.
 
     Parameters
     ----------
     resume
         Continue a run that was stopped; the result is the one of a run never stopped, bit for bit. Another number of
-        ranks than before may do so, and then it is the same but for rounding. Ranks that torchrun has started again
-        after a failure resume by themselves, on several machines where it was given a ``--rdzv-id``.
+        ranks than before may do so, and then it is the same but for rounding; not with an optimizer whose steps are
+        made of what each rank sends. Ranks that torchrun has started again after a failure resume by themselves, on
+        several machines where it was given a ``--rdzv-id``.
     progress
         Called on each rank after each step with a few words, steps done, and steps in all.
 
@@ -119,7 +122,7 @@ class _Trainer:
         self.weight = self.weight.to(ranks.device)
         self.averaged = copy.deepcopy(self.step)  # its own weights are never used: it takes the averages
         self.average = MovingAverage(self.step, training.ema_decay)
-        self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=0.0, weight_decay=training.weight_decay)
+        self.descent = Descent(self.step.parameters(), training, ranks=ranks.world_size)
         self.done, self.seconds, self.best = 0, 0.0, math.inf
         self.exchanged: dict[str, Any] | None = None
         self.provenance = provenance(ds, store, run, ranks)
@@ -198,7 +201,12 @@ class _Trainer:
             precision=training.precision,
         )
         self.communication = Communication(
-            objective, self.ranks, self.run.compression, seed=training.seed, saved=self.exchanged
+            objective,
+            self.ranks,
+            self.run.compression,
+            seed=training.seed,
+            saved=self.exchanged,
+            dispersion=self.descent.reference,
         )
         if self.communication.choice is not None:
             log.write(step=self.done, compression=self.communication.choice)
@@ -208,31 +216,29 @@ class _Trainer:
     ) -> tuple[dict[str, Any], bool]:
         """One step; its row of the log, and whether a rank was asked to stop."""
         begin = time.perf_counter()
-        rate = learning_rate(self.run.training, self.done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if (self.done + 1) % (self.run.training.validate_every or VALIDATE_EVERY) == 0:
             self.communication.measure_modes()
-        loss, norm, stop = self._gradient(batch, interrupted)
-        self.optimizer.step()
+        gradient, rate = self.descent.step(self.done, lambda: self._gradient(batch, interrupted))
         self.average.update(self.step)
         self.done += 1
         seconds = time.perf_counter() - begin
         self.seconds += seconds
+        dispersion = {} if gradient.dispersion is None else {"dispersion": gradient.dispersion}
         return {
             "step": self.done,
             "epoch": loader.epoch,
-            "loss": loss,
+            "loss": gradient.loss,
             "lr": rate,
-            "gradient_norm": norm,
+            "gradient_norm": gradient.norm,
+            **dispersion,
             "windows": phase.windows,
             "samples_per_second": self.run.training.batch_size / seconds,
             **self.communication.spent(),
             "seconds": self.seconds,
-        }, stop
+        }, gradient.stop
 
-    def _gradient(self, batch: Batch, interrupted: Callable[[], bool]) -> tuple[float, float, bool]:
-        """Put the clipped gradient of the batch of all ranks into ``.grad``; loss, norm, and whether to stop."""
+    def _gradient(self, batch: Batch, interrupted: Callable[[], bool]) -> Gradient:
+        """Put the clipped gradient of the batch of all ranks into ``.grad``."""
         training, ranks = self.run.training, self.ranks
         # What is random depends on the step alone, so that a resumed run draws what the first would have drawn.
         seed_dropout(seed=training.seed, step=self.done, rank=ranks.rank)
@@ -241,7 +247,7 @@ class _Trainer:
             batch.history, size=training.noise, seed=training.seed, step=self.done, windows=windows
         )
         self.step.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.step.zero_grad(set_to_none=True)
         tensors = [part.to(ranks.device) for part in (batch.history, batch.forcing, batch.target, noise)]
         parts = list(zip(*(tensor.chunk(training.accumulation) for tensor in tensors), strict=True))
         own = 0.0
@@ -250,13 +256,15 @@ class _Trainer:
                 loss = self.communication.module(*part) / len(parts)
                 loss.backward()
             own += loss.item()
+        dispersion = self.communication.dispersion()
         # One small sum tells all ranks the loss, and that one of them is to stop: none may leave the others waiting.
-        told = ranks.sum(torch.tensor([own, interrupted()], dtype=torch.float64))
+        told = ranks.sum(torch.tensor([own, interrupted(), dispersion or 0.0], dtype=torch.float64))
         mean, stop = told[0].item() / ranks.world_size, bool(told[1] > 0)
         self._finite("loss", mean)
-        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), training.gradient_clip).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.descent.largest_norm).item()
         self._finite("gradient", norm)
-        return mean, norm, stop
+        self._finite("gradient's dispersion", told[2].item())
+        return Gradient(mean, norm, None if dispersion is None else told[2].item(), stop)
 
     def _finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
@@ -301,7 +309,7 @@ class _Trainer:
             training = {
                 "step": self.step.state_dict(),
                 "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": self.descent.state_dict(),
                 "loader": loader.state_dict(),
                 "communication": exchanged,
                 "best": self.best,
@@ -332,7 +340,7 @@ class _Trainer:
         self.step.load_state_dict(state["step"])
         self.averaged.load_state_dict(state["step"])  # for its buffers; parameters are set at each use
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.descent.load_state_dict(state["optimizer"], ranks=previous.provenance["ranks"])
         self.best, self.exchanged = state["best"], state.get("communication")
         self.done, self.seconds = previous.steps, previous.provenance["training_seconds"]
         for phase, loader in self.loaders.items():

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ def test_set_changes_one_value_and_keeps_types() -> None:
         (
             "training.precision=half",
             r"'training.precision' is 'half': input should be 'float32' or 'bfloat16'",
+        ),
+        (
+            "training.optimizer=adam",
+            r"'training.optimizer' is 'adam': input should be 'adamw', 'sgdem', 'qgenx'",
         ),
         ("training.device=tpu", r"'training.device' is 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
         ("steps=3", r"expected table.key=value"),
@@ -114,6 +119,68 @@ def test_options_of_compression_are_refused_where_they_turn_nothing(
                 words = rf"^run: 'compression\.{name}' turns nothing with compression\.method '{method}'; leave out"
                 with pytest.raises(ValueError, match=words):
                     parse_run(table)
+
+
+OPTIMIZER = {
+    "warmup_steps": 7,
+    "weight_decay": 0.1,
+    "gradient_clip": 2.0,
+    "momentum": 0.8,
+    "momentum_steps": 9,
+    "variant": "dual-averaging",
+    "rates": "alternative",
+}
+SCHEDULED = {"warmup_steps", "weight_decay", "gradient_clip"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "turned"),
+    [
+        ("adamw", SCHEDULED),
+        ("sgdem", {*SCHEDULED, "momentum", "momentum_steps"}),
+        ("qgenx", {"variant"}),
+        ("qoda", {"rates"}),
+    ],
+)
+def test_options_of_optimizers_are_refused_where_they_turn_nothing(
+    optimizer: str, turned: set[str], tmp_path: Path
+) -> None:
+    for name, value in OPTIMIZER.items():
+        table = {"model": {"name": "FNO"}, "training": {"optimizer": optimizer, name: value}}
+        if name in turned:
+            run = parse_run(table)
+            assert getattr(run.training, name) == value
+            text = run_to_toml(run)
+            training = tomllib.loads(text)["training"]
+            assert OPTIMIZER.keys() & training.keys() <= turned
+            (tmp_path / "run.toml").write_text(text)
+            assert load_run(tmp_path / "run.toml") == Run.model_validate_json(run.model_dump_json()) == run
+        else:
+            words = (
+                rf"^run: 'training\.{name}' turns nothing with training\.optimizer '{optimizer}'; leave out"
+            )
+            with pytest.raises(ValueError, match=words):
+                parse_run(table)
+
+
+def test_an_optimizer_has_a_learning_rate_that_suits_it_unless_told() -> None:
+    suited = {"adamw": 3e-3, "sgdem": 0.1, "qgenx": 0.3, "qoda": 0.3}
+    for optimizer, rate in suited.items():
+        run = load_run("norkyst-fnotd", [f"training.optimizer={optimizer}"])
+        assert run.training.learning_rate == rate
+        told = load_run("norkyst-fnotd", [f"training.optimizer={optimizer}", "training.learning_rate=0.7"])
+        assert told.training.learning_rate == 0.7
+    assert load_run("norkyst-fnotd").training.optimizer == "adamw"
+
+
+def test_a_run_that_names_no_optimizer_is_one_with_adamw() -> None:
+    named = load_run("norkyst-fnotd", ["training.optimizer=adamw"])
+    assert load_run("norkyst-fnotd") == named
+    with pytest.raises(
+        ValueError,
+        match=r"'training\.momentum', 'training\.rates' turn nothing with training\.optimizer 'adamw'",
+    ):
+        load_run("norkyst-fnotd", ["training.rates=alternative", "training.momentum=0.5"])
 
 
 def test_all_options_that_turn_nothing_are_named_at_once() -> None:

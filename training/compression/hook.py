@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.compression.assignment import EXACT, Assignment, mode_block
 from training.compression.codec import Cast
+from training.compression.dispersion import Dispersion, decode_sent
 from training.compression.exchange import Exchange, Messages
 from training.compression.feedback import Feedback
 from training.compression.layerwise import LayerWise
@@ -107,7 +108,7 @@ def _hook(state: "GradientExchange", bucket: dist.GradBucket) -> Future[Tensor]:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one step sent.
+    """What exchanges sent.
 
     Attributes
     ----------
@@ -122,6 +123,11 @@ class Traffic:
     bytes_sent: int = 0
     seconds: float = 0.0
     numbers: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            self.bytes_sent + other.bytes_sent, self.seconds + other.seconds, self.numbers + other.numbers
+        )
 
     def effective_bits(self, ranks: int) -> float:
         """Bits a gradient number takes on the wire, norms and padding included.
@@ -165,6 +171,9 @@ class GradientExchange:
         Exchanges begun.
     mode_errors
         What :meth:`measure_mode_errors` asked for, by parameter.
+    dispersion
+        Takes the vectors of this rank in each exchange, at the cost of one more copy and decoding; None for none. It is
+        set before the first exchange.
     """
 
     def __init__(
@@ -196,6 +205,7 @@ class GradientExchange:
         self.step, self.bytes_sent, self.seconds = 0, 0, 0.0
         self.last = self._current = Traffic()
         self.mode_errors: dict[str, Tensor] = {}
+        self.dispersion: Dispersion | None = None
         self._measure = False
         self._failure: Exception | None = None
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -263,7 +273,14 @@ class GradientExchange:
         if job.last:
             self._measure = False
         route = self._route(spans)
-        return self._exchange.average(job.buffer, route.segments, route.messages, step=job.step)
+        if self.dispersion is None:
+            return self._exchange.average(job.buffer, route.segments, route.messages, step=job.step)
+        own = job.buffer.clone()
+        count = self._exchange.average(job.buffer, route.segments, route.messages, step=job.step)
+        decode_sent(route.segments, route.messages, own)
+        for span, name in zip(spans, names, strict=True):
+            self.dispersion.take(name, own[span.start : span.start + span.count])
+        return count
 
     def _spans(self, job: _Job) -> tuple[list[Span], list[str]]:
         """Where each parameter lies in a buffer, and its codecs in this step."""
@@ -291,8 +308,7 @@ class GradientExchange:
         return self._routes[key]
 
     def _count(self, sent: int, job: _Job, seconds: float) -> None:
-        now = self._current
-        now = Traffic(now.bytes_sent + sent, now.seconds + seconds, now.numbers + job.buffer.numel())
+        now = self._current + Traffic(sent, seconds, job.buffer.numel())
         self.bytes_sent, self.seconds = self.bytes_sent + sent, self.seconds + seconds
         self.last, self._current = (now, Traffic()) if job.last else (self.last, now)
 
@@ -303,6 +319,7 @@ class GradientExchange:
             "ranks": self.ranks,
             "assignment": self.assignment.state_dict(),
             "feedback": None if self.feedback is None else self.feedback.state_dict(),
+            "dispersion": None if self.dispersion is None else self.dispersion.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -326,6 +343,8 @@ class GradientExchange:
         self.assignment.load_state_dict(state["assignment"])
         if self.feedback is not None:
             self.feedback.load_state_dict(state["feedback"])
+        if self.dispersion is not None:
+            self.dispersion.load_state_dict(state["dispersion"])
 
 
 def _reals(parameter: Tensor) -> int:
