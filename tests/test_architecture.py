@@ -64,7 +64,9 @@ def test_every_public_name_says_what_it_is(path: Path):
 
 def test_every_library_that_is_imported_is_declared_and_pinned():
     distributions = importlib.metadata.packages_distributions()
-    extras = [entry for name, group in PROJECT["optional-dependencies"].items() if name != "dev" for entry in group]
+    extras = [
+        entry for name, group in PROJECT["optional-dependencies"].items() if name != "dev" for entry in group
+    ]
     declared = {normalised(re.split(r"[^\w.-]", entry)[0]) for entry in [*PROJECT["dependencies"], *extras]}
     pinned = {
         normalised(line.split("==")[0])

@@ -48,6 +48,59 @@ def test_the_table_has_every_forecaster() -> None:
     assert named == {forecaster for forecaster, _ in scores()}
 
 
+METHODS = {  # as the README calls them, in the exchange's measurements, and in the training curves
+    "float32": ("float32", "off"),
+    "fp16": ("float16", "fp16"),
+    "bf16": ("bfloat16", "bf16"),
+    "PowerSGD, each mode": ("powersgd-mode-4", "powersgd-mode-4"),
+    "PowerSGD, all modes": ("powersgd-whole-4", "powersgd-whole-4"),
+    "8 bits (QSGD)": ("codes-8b", "qsgd-8"),
+    "4 bits (NUQSGD)": ("codes-4b", "nuqsgd-4"),
+    "4 bits (ALQ)": ("codes-4b-adapted", "alq-4"),
+}
+
+
+def results(path: str) -> list[dict[str, str]]:
+    with (ROOT / "notebooks" / "results" / path).open() as file:
+        return list(csv.DictReader(file))
+
+
+def exchange_table() -> list[str]:
+    """The README's table of exchanges, from what the commands wrote."""
+    heads = ["gradients", "average, 100 Mbit/s", "1 Gbit/s", "step, 100 Mbit/s", "1 Gbit/s", "bits a number"]
+    heads += ["error, 2 ranks", "error, 4 ranks"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for words, (measured, learned) in METHODS.items():
+        files = ("exchange/average.csv", "exchange/training_step.csv")
+        cells = [words, *(time_of(path, link, measured) for path in files for link in ("100", "1000"))]
+        bits = {row["method"]: row["bits_per_number"] for row in results("exchange/training_step.csv")}
+        cells.append(f"{float(bits[measured]):.1f}" if measured in bits else "–")
+        cells += [error_of(ranks, learned) for ranks in ("2", "4")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def error_of(ranks: str, method: str) -> str:
+    """Error over that of float32: mean over seeds, and the least and largest of them."""
+    for row in results("compression/summary.csv"):
+        if (row["ranks"], row["method"]) == (ranks, method):
+            mean, low, high = (float(row[name]) for name in ("to_float32", "lowest", "highest"))
+            return "1" if method == "off" else f"{mean:.3f} ({low:.3f}–{high:.3f})"
+    return "–"
+
+
+def time_of(path: str, link: str, method: str) -> str:
+    for row in results(path):
+        if (row["link_mbit"], row["ranks"], row["method"]) == (link, "2", method):
+            return f"{float(row['median_ms']):.0f} ms ({float(row['times_faster_than_float32']):.1f}×)"
+    return "–"
+
+
+@pytest.mark.parametrize("line", exchange_table())
+def test_the_table_of_exchanges_is_the_one_that_was_measured(line: str) -> None:
+    assert line in README.splitlines()
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()

@@ -118,6 +118,11 @@ class Communication:
             return None
         return self._exchange.dispersion.total()
 
+    def close(self) -> None:
+        """End what exchanges gradients beside the main thread."""
+        if self.ranks.world_size > 1:
+            self._exchange.close()
+
     def measure_modes(self) -> None:
         """Let the next step tell how much of each Fourier mode its codes lose."""
         if self.ranks.world_size > 1:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -166,7 +167,10 @@ class Ranks:
         except RuntimeError as error:
             if self.world_size == 1 or not _of_the_transport(error):
                 raise
-            raise LostPeerError(f"rank {self.rank}: a peer was lost {told()}") from error
+            words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise LostPeerError(
+                f"rank {self.rank}: a peer was lost {told()} (The transport says: {words})"
+            ) from error
 
     @contextmanager
     def interrupts_wait(self) -> Iterator[Callable[[], bool]]:
@@ -223,8 +227,9 @@ def join() -> Iterator[Ranks]:
         yield ranks
     except BaseException:
         # torchrun ends all ranks as soon as it sees that one has ended; each is to say its own last word first.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        if dist.is_torchelastic_launched() and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
         raise
     finally:
         if dist.is_initialized():

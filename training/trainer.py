@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,10 @@ class _Trainer:
             with (
                 self.ranks.missing_peers(lambda: f"at step {self.done + 1}; {last_words(self.to)}"),
                 self.ranks.interrupts_wait() as interrupted,
+                ExitStack() as ended,
             ):
                 self._connect(log)
+                ended.callback(self.communication.close)
                 for phase, loader in self.loaders.items():
                     while self.done < phase.last:
                         for batch in loader:

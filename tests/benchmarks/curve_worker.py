@@ -18,9 +18,13 @@ class _NotCounted:
     """What the trainer asks of an exchange, of one that does not count."""
 
     last = Traffic()
+    dispersion = None
     mode_errors: ClassVar[dict[str, Tensor]] = {}
 
     def measure_mode_errors(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def state_dict(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def choose(probe: Probe) -> tuple[str, int, int]:
     """Method, bits up and bits down for a link.
 
     From fine to coarse: float32; 8 uniform bits, which training does not notice; 4 adapted bits up with 8 down; and, on
-    links below 1 Gbit/s, 4 both ways. Each is taken only if it is 1.25 times as fast as the one before.
+    links below 1 Gbit/s, 4 both ways. Each is taken only if it is 1.25 times as fast as what was taken so far.
     """
     chosen, best = ("off", 32, 32), probe.seconds(32, 32)
     offers = [("qsgd", 8, 8), ("alq", 4, 8)]

@@ -36,7 +36,8 @@ class Dispersion:
         """Take the part of a vector that belongs to a parameter, flat float32; it is copied where it is kept."""
         vector = vector.clone()  # memory of its own: what a sum rounds to may depend on where it lies
         before = self._kept.pop(name, None)
-        difference = vector if before is None else vector - before
+        # A checkpoint brings vectors back on the CPU.
+        difference = vector if before is None else vector - before.to(vector.device)
         self._squares[name] = torch.linalg.vector_norm(difference)
         if self.reference == "last" or (self.reference == "pair" and before is None):
             self._kept[name] = vector
@@ -49,7 +50,7 @@ class Dispersion:
 
     def state_dict(self) -> dict[str, Any]:
         """The vectors that the next exchange is compared with, of this rank alone."""
-        return {"kept": self._kept}
+        return {"kept": {name: vector.cpu() for name, vector in self._kept.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""

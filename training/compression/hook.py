@@ -49,7 +49,8 @@ def compress_gradients(
         Bits of the means on the way back; those of ``quantizer`` where absent. Their error is not averaged over ranks,
         so more bits here are well spent.
     error_feedback
-        Keep what rounding lost for the next step; takes the memory of one more gradient.
+        Keep what rounding lost for the next step; takes the memory of one more gradient, and in a checkpoint that of
+        one a rank. Every parameter must have a gradient in every step.
     warmup_steps
         Steps at the start that are averaged in float32.
     min_numel
@@ -113,7 +114,8 @@ class Traffic:
     Attributes
     ----------
     bytes_sent
-        Payload of this rank.
+        Payload of this rank. What adaptive levels are learned from, some kilobytes in a few steps of a run, is not in
+        it.
     seconds
         Time its buffers were worked on and travelled; on a GPU, the time of the host alone.
     numbers
@@ -201,14 +203,15 @@ class GradientExchange:
         self.group, self.feedback = group, feedback
         self._exchange = Exchange(group, self.device, seed=seed, feedback=feedback)
         self.ranks = self._exchange.ranks
-        self._routes: dict[Any, _Route] = {}
+        self._routes: dict[Any, _Route] = {}  # of the last step
+        self._used: dict[Any, _Route] = {}  # of this one so far
         self.step, self.bytes_sent, self.seconds = 0, 0, 0.0
         self.last = self._current = Traffic()
         self.mode_errors: dict[str, Tensor] = {}
         self.dispersion: Dispersion | None = None
         self._measure = False
         self._failure: Exception | None = None
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         if self._side is None:
             threading.Thread(target=self._work, name="gradient exchange", daemon=True).start()
@@ -239,9 +242,13 @@ class GradientExchange:
         """
         self.mode_errors, self._measure = {}, True
 
+    def close(self) -> None:
+        """End the thread when what was submitted is done; the model's gradients are averaged no more."""
+        self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._serve(self._jobs.get())
+        while (job := self._jobs.get()) is not None:
+            self._serve(job)
 
     def _serve(self, job: _Job) -> None:
         begin = time.perf_counter()
@@ -272,7 +279,7 @@ class GradientExchange:
                 self.mode_errors[name] = mode_errors(local.reshape(shape), span.up, seed=job.step)
         if job.last:
             self._measure = False
-        route = self._route(spans)
+        route = self._route(spans, last=job.last)
         if self.dispersion is None:
             return self._exchange.average(job.buffer, route.segments, route.messages, step=job.step)
         own = job.buffer.clone()
@@ -295,17 +302,18 @@ class GradientExchange:
         assert start == job.buffer.numel()
         return spans, names
 
-    def _route(self, spans: list[Span]) -> _Route:
+    def _route(self, spans: list[Span], *, last: bool) -> _Route:
         key = tuple(spans)
-        if key not in self._routes:
-            if (
-                len(self._routes) > 64
-            ):  # levels have changed, or buffers were formed anew: old plans are of no use
-                self._routes.clear()
+        route = self._routes.pop(key, None) or self._used.get(key)
+        if route is None:
             segments = plan(spans, self.ranks)
-            messages = [self._exchange.messages(segment) for segment in segments]
-            self._routes[key] = _Route(segments, messages)
-        return self._routes[key]
+            route = _Route(segments, [self._exchange.messages(segment) for segment in segments])
+        self._used[key] = route
+        if (
+            last
+        ):  # what this step did not need the next will not: codecs have changed, or buffers were formed anew
+            self._routes, self._used = self._used, {}
+        return route
 
     def _count(self, sent: int, job: _Job, seconds: float) -> None:
         now = self._current + Traffic(sent, seconds, job.buffer.numel())

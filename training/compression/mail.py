@@ -13,7 +13,8 @@ class Mail:
     Over gloo a sender waits until the receiver has said that it is ready, and that word queues behind the data which
     the receiver itself is sending: on a slow link, tens of milliseconds for each message. So receivers say it for all
     messages of an exchange before the first one is sent. NCCL wants sends and receives of one round issued together,
-    and what was expected is held back until then.
+    and what was expected is held back until then. That half is written for torch's documented semantics and has not run
+    on several GPUs yet.
 
     Parameters
     ----------
