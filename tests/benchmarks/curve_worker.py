@@ -17,7 +17,7 @@ from training.compression.hook import Traffic
 class _NotCounted:
     """What the trainer asks of an exchange, of one that does not count."""
 
-    last = Traffic()
+    last = Traffic(numbers=1)
     dispersion = None
     mode_errors: ClassVar[dict[str, Tensor]] = {}
 
