@@ -24,6 +24,8 @@ from training.compression.mode_error import mode_errors
 from training.compression.plan import Segment, Span, plan
 from training.compression.quantizer import Quantizer
 
+PATIENCE = 10.0  # s
+
 
 def compress_gradients(
     ddp: DistributedDataParallel,
@@ -213,8 +215,10 @@ class GradientExchange:
         self._failure: Exception | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._thread: threading.Thread | None = None
         if self._side is None:
-            threading.Thread(target=self._work, name="gradient exchange", daemon=True).start()
+            self._thread = threading.Thread(target=self._work, name="gradient exchange", daemon=True)
+            self._thread.start()
 
     def submit(self, buffer: Tensor, parameters: Sequence[Tensor], *, last: bool) -> Future[Tensor]:
         """Send a flat gradient buffer on its way; the future holds its mean over the ranks.
@@ -244,7 +248,11 @@ class GradientExchange:
 
     def close(self) -> None:
         """End the thread when what was submitted is done; the model's gradients are averaged no more."""
-        self._jobs.put(None)
+        if self._thread is not None:
+            self._jobs.put(None)
+            # Waited for: a thread that still lets go of its group while the interpreter ends takes the process with it.
+            # Not for ever: it may hang in a message whose peer is gone.
+            self._thread.join(PATIENCE)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
