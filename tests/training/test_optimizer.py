@@ -236,6 +236,9 @@ class TwoWorkers:
         self.before: list[list[Tensor]] | None = None
         self.told: float | None = None
 
+    def close(self) -> None:
+        """Nothing runs beside it."""
+
     def module(self, *batch: Tensor) -> Tensor:
         losses = [self.objective(*(tensor[rank::2] for tensor in batch)) for rank in (0, 1)]
         vectors = [list(torch.autograd.grad(loss, self.parameters, retain_graph=True)) for loss in losses]
