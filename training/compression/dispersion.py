@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from training.compression.exchange import Messages
+from training.compression.exchange import UP, Messages, read
 from training.compression.plan import Segment
 
 Reference = Literal["zero", "last", "pair"]
@@ -61,9 +61,4 @@ def decode_sent(segments: Sequence[Segment], messages: Sequence[Messages], buffe
     """Put what was sent up in the place of what it was made of; shares that this rank averages itself stay."""
     for segment, message in zip(segments, messages, strict=True):
         for rank, sent in message.up_send.items():
-            place = 0
-            for share in segment.shares[rank]:
-                size = share.span.up.nbytes(share.count)
-                part = buffer[share.start : share.start + share.count]
-                share.span.up.decode(sent[place : place + size], part)
-                place += size
+            read(segment.shares[rank], UP, sent, buffer)

@@ -116,19 +116,19 @@ class Exchange:
         for number, (segment, message) in enumerate(pairs):
             self._mail.arrive(2 * number + DOWN)
             for rank in self._others:
-                self._read(segment.shares[rank], DOWN, message.down_receive[rank], buffer)
+                read(segment.shares[rank], DOWN, message.down_receive[rank], buffer)
         self._mail.flush()
         return sum(segment.bytes_sent(self.rank) for segment in segments)
 
     def _reduce(self, own: Sequence[Share], message: Messages, buffer: Tensor, step: int) -> None:
         """Average this rank's shares, and write what goes down."""
         for rank in self._others:  # in the order of ranks: sums do not depend on who was fast
-            self._read(own, UP, message.up_receive[rank], buffer, add=True)
+            read(own, UP, message.up_receive[rank], buffer, add=True)
         for share in own:
             _part(buffer, share).mul_(1.0 / self.ranks)
         self._write(own, DOWN, buffer, message.down_send, step)
         # The owner takes what it tells the others, or replicas would drift apart.
-        self._read(own, DOWN, message.down_send, buffer)
+        read(own, DOWN, message.down_send, buffer)
 
     def _write(self, shares: Sequence[Share], way: int, buffer: Tensor, message: Tensor, step: int) -> None:
         place = 0
@@ -145,15 +145,15 @@ class Exchange:
                 )
             place += out.numel()
 
-    def _read(
-        self, shares: Sequence[Share], way: int, message: Tensor, buffer: Tensor, *, add: bool = False
-    ) -> None:
-        place = 0
-        for share in shares:
-            codec = share.span.up if way == UP else share.span.down
-            size = codec.nbytes(share.count)
-            codec.decode(message[place : place + size], _part(buffer, share), add=add)
-            place += size
+
+def read(shares: Sequence[Share], way: int, message: Tensor, buffer: Tensor, *, add: bool = False) -> None:
+    """Put what a message says of ``shares`` into their places in a buffer, or add it there."""
+    place = 0
+    for share in shares:
+        codec = share.span.up if way == UP else share.span.down
+        size = codec.nbytes(share.count)
+        codec.decode(message[place : place + size], _part(buffer, share), add=add)
+        place += size
 
 
 def _part(buffer: Tensor, share: Share) -> Tensor:
