@@ -1,0 +1,30 @@
+"""The table ``[data]``: what is learned from what."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from oceanop.config.tables import Table
+
+Split = Literal["train", "validation"]
+
+
+class DataConfig(Table):
+    """What is learned from what."""
+
+    state: list[str] | None = Field(None, description="forecast variables; all the store holds where absent")
+    forcing: list[str] | None = Field(
+        None, description="variables known ahead; all the store holds where absent"
+    )
+    fit: list[Split] = Field(
+        ["train"],
+        min_length=1,
+        description="splits the weights are fitted on; with 'validation' among them nothing is selected on it",
+    )
+
+    @field_validator("state", "forcing", "fit")
+    @classmethod
+    def _each_once(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("each name once")
+        return names

@@ -1,0 +1,106 @@
+"""The table ``[training]``: how the weights are found."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from oceanop.config.tables import Choice
+
+_SCHEDULED = {"warmup_steps", "weight_decay", "gradient_clip"}
+_LEARNING_RATES = {"adamw": 3e-3, "sgdem": 0.1, "qgenx": 0.3, "qoda": 0.3}
+
+
+class TrainingConfig(Choice):
+    """How the weights are found."""
+
+    table, key = "training", "optimizer"
+    turned_by: ClassVar = {
+        "adamw": _SCHEDULED,
+        "sgdem": {*_SCHEDULED, "momentum", "momentum_steps"},
+        "qgenx": {"variant"},  # like QODA it adapts its steps, the larger the gradients the more
+        "qoda": {"rates"},
+    }
+
+    steps: int = Field(300, ge=1, description="optimizer steps")
+    seed: int = Field(0, ge=0, description="seed of weights, order and noise")
+    batch_size: int = Field(2, ge=1, description="windows a step, over all ranks together")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        description="parts that a rank's share of a batch is taken in, one after another, to save memory",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where tensors live; 'auto': on a CUDA device where there is one"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of the forward pass; with bfloat16 weights and spectral parts stay float32",
+    )
+    checkpoint_activations: bool = Field(
+        False, description="compute each layer again in the backward pass instead of keeping what it made"
+    )
+    optimizer: Literal["adamw", "sgdem", "qgenx", "qoda"] = Field(
+        "adamw",
+        description="'adamw'; 'sgdem': momentum early on; 'qgenx', 'qoda': look ahead, with steps that adapt",
+    )
+    learning_rate: float = Field(
+        3e-3,
+        gt=0,
+        description="peak of the schedule; with 'qgenx' and 'qoda' the constant scale of steps that adapt by "
+        "themselves ('qgenx' on K ranks: K times it at first); where absent 3e-3, 0.1 with 'sgdem', else 0.3",
+    )
+    warmup_steps: int = Field(30, ge=0, description="steps of linear rise; a cosine to zero follows")
+    weight_decay: float = Field(1e-2, ge=0, description="decay of the weights, in units of the learning rate")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    momentum: float = Field(0.9, gt=0, lt=1, description="share of the last step that 'sgdem' repeats")
+    momentum_steps: int | None = Field(
+        None, ge=0, description="first steps, in which 'sgdem' has momentum; all where absent"
+    )
+    variant: Literal["dual-averaging", "dual-extrapolation", "optimistic"] = Field(
+        "optimistic",
+        description="what 'qgenx' follows ahead: nothing, the gradient where it stands, or the last one; the second "
+        "takes two gradients a step",
+    )
+    rates: Literal["adaptive", "alternative"] = Field(
+        "adaptive",
+        description="steps of 'qoda': shorter by changes of the gradient, or by gradients and the way made",
+    )
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights, which forecast, whatever the optimizer; the plain mean of which "
+        "the theory of 'qgenx' and 'qoda' speaks would keep the untrained start",
+    )
+    noise: float = Field(
+        0.15,
+        ge=0,
+        description="noise on the history, in standard deviations; the same for any number of ranks",
+    )
+    lead_weighting: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="0: leads weigh by their errors; 1: each by the growth of changes, all alike",
+    )
+    windows: int = Field(2, ge=1, description="windows unrolled in the last part of training")
+    unroll_from: float = Field(
+        0.5, ge=0, le=1, description="share of the steps after which windows are unrolled"
+    )
+    validate_every: int | None = Field(None, ge=1, description="steps between validations; 50 where absent")
+    validation_leads: int | None = Field(
+        None,
+        ge=1,
+        description="leads of a validation forecast; two windows, or what the split holds, where absent",
+    )
+    checkpoint_every: int = Field(25, ge=1, description="steps between checkpoints")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of torch; torch's own choice where absent"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_suits_the_optimizer(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (rate := _LEARNING_RATES.get(str(values.get("optimizer", "adamw")))):
+            return {"learning_rate": rate, **values}
+        return values
