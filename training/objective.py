@@ -5,9 +5,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oceanop.config import TrainingConfig
 from oceanop.rollout import rollout
 from oceanop.step import WindowStep
-from training.losses import error_scale, window_loss
+from training.losses import energy_loss, error_scale, gradient_loss, window_loss
 
 NOISE, DROPOUT = 1, 2  # keeps the streams of random numbers of one seed and step apart
 
@@ -21,28 +22,40 @@ class Objective(nn.Module):
     ----------
     step
         What is trained.
+    training
+        Terms of the loss, windows that gradients flow through, precision of the forward pass; the loss is always
+        float32.
     weight
         Cell area at ocean cells, ``[state, y, x]``.
     horizon
         Steps of one window.
-    lead_weighting
-        See :func:`training.losses.error_scale`.
-    precision
-        ``float32``, or ``bfloat16`` for the forward pass; the loss is always float32.
+    differences
+        See :func:`training.neighbours.usual_differences`; None where ``training.gradient_weight`` is 0.
     """
 
     weight: Tensor
+    differences: Tensor | None
 
     def __init__(
-        self, step: WindowStep, *, weight: Tensor, horizon: int, lead_weighting: float, precision: str
+        self,
+        step: WindowStep,
+        training: TrainingConfig,
+        *,
+        weight: Tensor,
+        horizon: int,
+        differences: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.step, self.horizon, self.lead_weighting = step, horizon, lead_weighting
-        self.lower = precision == "bfloat16"
+        self.step, self.choice, self.horizon = step, training, horizon
         self.register_buffer("weight", weight)
+        self.register_buffer("differences", differences)
 
     def forward(self, history: Tensor, forcing: Tensor, target: Tensor, noise: Tensor) -> Tensor:
         """Mean over the batch.
+
+        Where gradients flow through the last windows alone, the loss is that of these windows, started from the
+        operator's own forecast as if it were data: the pushforward of Brandstetter, Worrall and Welling (ICLR 2022,
+        arXiv 2202.03376). What leads there is computed without keeping anything for a backward pass.
 
         Parameters
         ----------
@@ -52,9 +65,23 @@ class Objective(nn.Module):
             On the history of the first window, in standard deviations, shape of ``history``; the later windows have
             the operator's own errors.
         """
-        leads = target.shape[2]
+        leads, past = target.shape[2], history.shape[2]
+        through = self.choice.gradient_windows
+        ahead = 0 if through is None else max(leads - through * self.horizon, 0)
+        start: Tensor | None = noise
+        if ahead:
+            with torch.no_grad():
+                forecast = self._forecast(history, forcing[:, :, : past + ahead], ahead, start)
+            history = torch.cat([history, forecast], dim=2)[:, :, -past:]
+            forcing, target, start = forcing[:, :, ahead:], target[:, :, ahead:], None
+        forecast = self._forecast(history, forcing, leads - ahead, start).float()
+        return self._loss(forecast, target, ahead)
+
+    def _forecast(self, history: Tensor, forcing: Tensor, leads: int, noise: Tensor | None) -> Tensor:
         noises = iter([noise])
-        with torch.autocast(history.device.type, torch.bfloat16, enabled=self.lower):
+        # Autocast keeps what it has rounded until it is left, also what was rounded without gradients: each stretch
+        # has its own.
+        with torch.autocast(history.device.type, torch.bfloat16, enabled=self.choice.precision == "bfloat16"):
             windows = rollout(
                 lambda past, known: self.step(past, known, next(noises, None)),
                 history,
@@ -62,9 +89,22 @@ class Objective(nn.Module):
                 horizon=self.horizon,
                 leads=leads,
             )
-            forecast = torch.cat(list(windows), dim=2)
-        scale = error_scale(self.step, leads, self.lead_weighting)
-        return window_loss(forecast.float(), target, scale=scale, weight=self.weight)
+            return torch.cat(list(windows), dim=2)
+
+    def _loss(self, forecast: Tensor, target: Tensor, after: int) -> Tensor:
+        choice = self.choice
+        scale = error_scale(self.step, after + target.shape[2], choice.lead_weighting, after=after)
+        loss = window_loss(forecast, target, scale=scale, weight=self.weight)
+        if choice.gradient_weight:
+            assert self.differences is not None
+            relative = (scale / self.step.std)[..., 0, 0]
+            usual = self.differences[:, :, None] * relative
+            error = gradient_loss(forecast, target, scale=usual, weight=self.weight)
+            loss = loss + choice.gradient_weight * error
+        if choice.energy_weight:
+            error = energy_loss(forecast, target, mean=self.step.mean, scale=scale, weight=self.weight)
+            loss = loss + choice.energy_weight * error
+        return loss
 
 
 def history_noise(

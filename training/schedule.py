@@ -16,9 +16,18 @@ class Phase:
 
 
 def phases(training: TrainingConfig) -> list[Phase]:
-    """One window first, then all of them: an operator with some skill learns from its own errors."""
-    turn = round(training.unroll_from * training.steps) if training.windows > 1 else training.steps
-    parts = [Phase(0, turn, 1), Phase(turn, training.steps, training.windows)]
+    """Few windows first, then more: an operator with some skill learns from its own errors.
+
+    A number of windows is reached at once, stages of them take equal shares of the steps.
+    """
+    total = training.steps
+    if isinstance(training.windows, int):
+        stages: tuple[int, ...] = (1, training.windows)
+        turns = [0, round(training.unroll_from * total) if training.windows > 1 else total, total]
+    else:
+        stages = training.windows
+        turns = [round(total * number / len(stages)) for number in range(len(stages) + 1)]
+    parts = [Phase(*part) for part in zip(turns, turns[1:], stages, strict=False)]
     return [part for part in parts if part.last > part.first]
 
 

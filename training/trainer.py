@@ -18,6 +18,7 @@ from data_pipelines.windows import longest_run
 from oceanop.build import build_step
 from oceanop.checkpoint import Checkpoint, save_checkpoint
 from oceanop.config import Run, TrainingConfig
+from oceanop.edge import with_edge_zone
 from oceanop.features import static_fields
 from oceanop.layout import Layout
 from oceanop.normalise import Scaling
@@ -28,6 +29,7 @@ from training.facts import common_facts, provenance
 from training.folder import begin_folder, begun_by, check_store, last_words, previous_state
 from training.growth import change_growth
 from training.losses import area_weight
+from training.neighbours import usual_differences
 from training.objective import Objective, history_noise, seed_dropout
 from training.optimizer import Descent, Gradient
 from training.parallel import Ranks, job, join
@@ -37,8 +39,6 @@ from training.validation import validate
 
 Progress = Callable[[str, int, int], None]
 
-VALIDATE_EVERY = 50  # steps, unless the run says otherwise
-
 
 def train(
     run: Run, store: str | Path, to: str | Path, *, resume: bool = False, progress: Progress | None = None
@@ -47,7 +47,8 @@ def train(
 
     Writes ``run.toml``, ``metrics.jsonl`` and ``checkpoints/{last,best}`` under ``to``. ``last`` resumes; ``best``
     has the averaged weights with the lowest validation error, or the final ones where the run is fitted on the
-    validation period too and nothing is left to select on.
+    validation period too and nothing is left to select on. With ``training.patience`` a run whose validation error
+    does not fall any more ends early, and ``metrics.jsonl`` says so.
 
     Under torchrun the ranks share each batch, and the first of them writes; all read the store, and the folder where
     they resume. However many they are, they train the operator that one process trains, but for rounding, for dropout,
@@ -102,7 +103,8 @@ class _Trainer:
         if training.threads is not None:
             torch.set_num_threads(training.threads)
         ds = open_store(store)
-        self.layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
+        layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
+        self.layout, self.relaxation = with_edge_zone(layout, ds, run.data.edge_zone)
         data = {
             phase: self._dataset(ds, run.data.fit, run.model.horizon * phase.windows)
             for phase in phases(training)
@@ -117,14 +119,24 @@ class _Trainer:
             for phase, dataset in data.items()
         }
         self.validation = self._validation(ds)
-        self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area))
+        self.weight = area_weight(
+            self.layout.wet(ds), torch.from_numpy(self.grid.cell_area), self.relaxation
+        )
         torch.manual_seed(training.seed)
         self.step = self._build(ds, first if previous is None else None).to(ranks.device)
-        self.weight = self.weight.to(ranks.device)
+        self.objective = Objective(
+            self.step,
+            training,
+            weight=self.weight,
+            horizon=run.model.horizon,
+            differences=usual_differences(first, self.weight) if training.gradient_weight else None,
+        ).to(ranks.device)
+        self.weight = self.objective.weight
         self.averaged = copy.deepcopy(self.step)  # its own weights are never used: it takes the averages
         self.average = MovingAverage(self.step, training.ema_decay)
         self.descent = Descent(self.step.parameters(), training, ranks=ranks.world_size)
-        self.done, self.seconds, self.best = 0, 0.0, math.inf
+        self.done, self.seconds = 0, 0.0
+        self.best, self.waited = math.inf, 0  # lowest validation error, and validations since
         self.exchanged: dict[str, Any] | None = None
         self.provenance = provenance(ds, store, run, ranks)
         if previous is not None:
@@ -161,16 +173,18 @@ class _Trainer:
         return build_step(
             self.run,
             self.layout,
-            static=static_fields(self.grid, depth, position=self.run.model.position),
+            static=static_fields(
+                self.grid, depth, position=self.run.model.position, relaxation=self.relaxation
+            ),
             wet=self.layout.wet(ds),
             state=state,
-            forcing=Scaling.from_statistics(statistics, self.layout.forcing),
+            forcing=Scaling.from_statistics(statistics, self.layout.weather),
             growth=growth,
+            relaxation=self.relaxation,
         )
 
     def fit(self, log: RunLog, progress: Progress) -> None:
         """Run the remaining steps."""
-        total = self.run.training.steps
         words = ""
         try:
             with (
@@ -181,33 +195,26 @@ class _Trainer:
                 self._connect(log)
                 ended.callback(self.communication.close)
                 for phase, loader in self.loaders.items():
-                    while self.done < phase.last:
+                    while self.done < phase.last and not self._waited_enough():
                         for batch in loader:
                             row, stop = self._optimise(phase, batch, loader, interrupted)
                             log.write(**row)
                             words = self._after_step(log, loader) or words
+                            total = self.done if self._waited_enough() else self.run.training.steps
                             progress(f"loss {row['loss']:.4f}{words}", self.done, total)
                             if stop:
                                 raise KeyboardInterrupt
-                            if self.done >= phase.last:
+                            if self.done >= phase.last or self._waited_enough():
                                 break
         finally:
             log.close()
 
     def _connect(self, log: RunLog) -> None:
-        training = self.run.training
-        objective = Objective(
-            self.step,
-            weight=self.weight,
-            horizon=self.run.model.horizon,
-            lead_weighting=training.lead_weighting,
-            precision=training.precision,
-        )
         self.communication = Communication(
-            objective,
+            self.objective,
             self.ranks,
             self.run.compression,
-            seed=training.seed,
+            seed=self.run.training.seed,
             saved=self.exchanged,
             dispersion=self.descent.reference,
         )
@@ -219,7 +226,7 @@ class _Trainer:
     ) -> tuple[dict[str, Any], bool]:
         """One step; its row of the log, and whether a rank was asked to stop."""
         begin = time.perf_counter()
-        if (self.done + 1) % (self.run.training.validate_every or VALIDATE_EVERY) == 0:
+        if (self.done + 1) % self.run.training.validation_interval == 0:
             self.communication.measure_modes()
         gradient, rate = self.descent.step(self.done, lambda: self._gradient(batch, interrupted))
         self.average.update(self.step)
@@ -280,8 +287,7 @@ class _Trainer:
         """Validate and write checkpoints where they are due; a few words on the validation."""
         training, words = self.run.training, ""
         ended = self.done == training.steps
-        every = training.validate_every or VALIDATE_EVERY
-        if self.validation is not None and (ended or self.done % every == 0):
+        if self.validation is not None and (ended or self.done % training.validation_interval == 0):
             self.average.copy_to(self.averaged)
             scores = validate(
                 self.averaged,
@@ -292,15 +298,24 @@ class _Trainer:
             )
             log.write(step=self.done, validation=scores)
             words = f", validation {scores['all']:.4f}"
+            self.waited += 1
             if scores["all"] < self.best:
-                self.best = scores["all"]
+                self.best, self.waited = scores["all"], 0
                 self._save("best", None)
+            if not ended and self._waited_enough():  # on all ranks: they hold the same scores
+                ended, reason = True, f"no validation error below {self.best:.4f} in the last {self.waited}"
+                log.write(step=self.done, stopped=reason)
+                words = f"{words}, stopped: {reason}"
         # Last comes last: whoever finds it complete finds the best beside it.
         if ended and self.validation is None:
             self._save("best", None)
         if ended or self.done % training.checkpoint_every == 0:
             self._save("last", loader)
         return words
+
+    def _waited_enough(self) -> bool:
+        patience = self.run.training.patience
+        return patience is not None and self.waited >= patience
 
     def _save(self, name: str, loader: WindowLoader | None) -> None:
         exchanged = None if loader is None else self.communication.state_dict()  # all ranks take part
@@ -316,6 +331,7 @@ class _Trainer:
                 "loader": loader.state_dict(),
                 "communication": exchanged,
                 "best": self.best,
+                "waited": self.waited,
             }
         checkpoint = Checkpoint(
             run=self.run,
@@ -344,7 +360,8 @@ class _Trainer:
         self.averaged.load_state_dict(state["step"])  # for its buffers; parameters are set at each use
         self.average.load_state_dict(state["average"])
         self.descent.load_state_dict(state["optimizer"], ranks=previous.provenance["ranks"])
-        self.best, self.exchanged = state["best"], state.get("communication")
+        self.best, self.waited = state["best"], state.get("waited", 0)
+        self.exchanged = state.get("communication")
         self.done, self.seconds = previous.steps, previous.provenance["training_seconds"]
         for phase, loader in self.loaders.items():
             if phase.first < self.done < phase.last:

@@ -9,6 +9,7 @@ from torch import Tensor
 from data_pipelines import WindowDataset
 from oceanop.rollout import rollout
 from oceanop.step import WindowStep
+from training.neighbours import square_differences
 from training.parallel import Ranks
 
 
@@ -33,21 +34,25 @@ def validate(
     Returns
     -------
     dict
-        ``{variable: {lead in hours: error}}`` in physical units, ``all``: the error over everything in standard
-        deviations of the training period, and ``starts``: how many forecasts were made.
+        ``{variable: {lead in hours: error}}`` in physical units; ``all``: the error over everything in standard
+        deviations of the training period; ``roughness``: for each variable and lead the mean square difference
+        between neighbouring ocean cells, of the forecasts over that of the truth, 1 where as much small-scale
+        structure is forecast as there is, None where there is none; and ``starts``: how many forecasts were made.
     """
     ranks = ranks or Ranks()
     device = weight.device
     step.eval()
     total = torch.zeros(len(dataset.layout.state), dataset.horizon, dtype=torch.float64)
+    rough = torch.zeros(2, *total.shape, dtype=torch.float64)  # of forecasts and of the truth
     for window in (dataset[i] for i in range(ranks.rank, len(dataset), ranks.world_size)):
         history, forcing, target = (
             part.to(device) for part in (window.history, window.forcing, window.target)
         )
         parts = rollout(step, history[None], forcing[None], horizon=horizon, leads=dataset.horizon)
-        error = torch.cat(list(parts), dim=2)[0] - target
-        error = torch.where(weight[:, None] > 0, error, 0.0).double()
+        forecast = torch.cat(list(parts), dim=2)[0]
+        error = torch.where(weight[:, None] > 0, forecast - target, 0.0).double()
         total += ((error.square() * weight[:, None]).sum((-2, -1)) / weight.sum((-2, -1))[:, None]).cpu()
+        rough += square_differences(torch.stack([forecast, target]).double(), weight).sum(0).cpu()
     by_channel = ranks.sum(total) / len(dataset)
     hours = [
         f"{lead * (dataset.time_step / np.timedelta64(1, 'h')):g}"
@@ -56,6 +61,11 @@ def validate(
     scores: dict[str, Any] = {
         str(channel): dict(zip(hours, row.sqrt().tolist(), strict=True))
         for channel, row in zip(dataset.layout.state, by_channel, strict=True)
+    }
+    ours, theirs = ranks.sum(rough).tolist()
+    scores["roughness"] = {
+        str(channel): {hour: a / b if b else None for hour, a, b in zip(hours, *sums, strict=True)}
+        for channel, *sums in zip(dataset.layout.state, ours, theirs, strict=True)
     }
     variance = step.std.flatten().double().square()[:, None].cpu()
     scores["all"] = float((by_channel / variance).mean().sqrt())

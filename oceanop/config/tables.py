@@ -20,21 +20,24 @@ class Choice(Table):
 
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> Self:
-        idle = self.model_fields_set & self._idle()
-        if idle:
-            names = ", ".join(f"'{self.table}.{name}'" for name in type(self).model_fields if name in idle)
-            turns = "turns" if len(idle) == 1 else "turn"
-            raise ValueError(
-                f"{names} {turns} nothing with {self.table}.{self.key} '{getattr(self, self.key)}'; leave out the one "
-                "or the other"
-            )
+        for cause, names in self._idle().items():
+            idle = self.model_fields_set & names
+            if idle:
+                named = ", ".join(
+                    f"'{self.table}.{name}'" for name in type(self).model_fields if name in idle
+                )
+                turns = "turns" if len(idle) == 1 else "turn"
+                raise ValueError(f"{named} {turns} nothing with {cause}; leave out the one or the other")
         return self
 
     @model_serializer(mode="wrap")
     def _what_has_an_effect(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A resolved run is read again, so that it must not state what would be refused."""
-        idle = self._idle()
+        idle = set().union(*self._idle().values())
         return {name: value for name, value in write(self).items() if name not in idle}
 
-    def _idle(self) -> set[str]:
-        return set().union(*self.turned_by.values()) - self.turned_by[getattr(self, self.key)]
+    def _idle(self) -> dict[str, set[str]]:
+        """What turns nothing, by what makes it so."""
+        chosen = getattr(self, self.key)
+        idle = set().union(*self.turned_by.values()) - self.turned_by[chosen]
+        return {f"{self.table}.{self.key} '{chosen}'": idle}

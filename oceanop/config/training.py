@@ -1,10 +1,13 @@
 """The table ``[training]``: how the weights are found."""
 
-from typing import Any, ClassVar, Literal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from oceanop.config.tables import Choice
+
+Count = Annotated[int, Field(ge=1)]
 
 _SCHEDULED = {"warmup_steps", "weight_decay", "gradient_clip"}
 _LEARNING_RATES = {"adamw": 3e-3, "sgdem": 0.1, "qgenx": 0.3, "qoda": 0.3}
@@ -83,15 +86,34 @@ class TrainingConfig(Choice):
         le=1,
         description="0: leads weigh by their errors; 1: each by the growth of changes, all alike",
     )
-    windows: int = Field(2, ge=1, description="windows unrolled in the last part of training")
+    gradient_weight: float = Field(
+        0.0, ge=0, description="weight of the error of differences between neighbouring ocean cells"
+    )
+    energy_weight: float = Field(
+        0.0, ge=0, description="weight of the error of a forecast's strength, its root mean square anomaly"
+    )
+    windows: Count | tuple[Count, ...] = Field(
+        2,
+        description="windows unrolled in the last part of training; or, as in [1, 2, 4], in parts of equal length",
+    )
     unroll_from: float = Field(
-        0.5, ge=0, le=1, description="share of the steps after which windows are unrolled"
+        0.5, ge=0, le=1, description="share of the steps after which a number of windows is unrolled"
+    )
+    gradient_windows: int | None = Field(
+        None,
+        ge=1,
+        description="last windows, whose errors count and through which gradients flow; all where absent",
     )
     validate_every: int | None = Field(None, ge=1, description="steps between validations; 50 where absent")
     validation_leads: int | None = Field(
         None,
         ge=1,
         description="leads of a validation forecast; two windows, or what the split holds, where absent",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="validations without a lower error after which a run ends early; never where absent",
     )
     checkpoint_every: int = Field(25, ge=1, description="steps between checkpoints")
     threads: int | None = Field(
@@ -104,3 +126,54 @@ class TrainingConfig(Choice):
         if isinstance(values, dict) and (rate := _LEARNING_RATES.get(str(values.get("optimizer", "adamw")))):
             return {"learning_rate": rate, **values}
         return values
+
+    @field_validator("windows", mode="wrap")
+    @classmethod
+    def _windows_grow(cls, value: Any, read: ValidatorFunctionWrapHandler) -> int | tuple[int, ...]:
+        try:
+            windows: int | tuple[int, ...] = read(value)
+        except ValidationError:
+            windows = ()
+        if not isinstance(windows, int) and (
+            len(windows) < 2 or any(later <= before for before, later in pairwise(windows))
+        ):
+            raise ValueError("expected a number from 1 up, or two stages or more that grow, as in [1, 2, 4]")
+        return windows
+
+    @model_validator(mode="after")
+    def _long_horizons_are_reached(self) -> Self:
+        if not isinstance(self.windows, int) and len(self.windows) > self.steps:
+            raise ValueError(
+                f"'training.windows' has {len(self.windows)} stages, and training.steps is {self.steps}; each stage "
+                "needs a step. Give fewer stages or more steps"
+            )
+        if self.gradient_windows is not None and self.gradient_windows >= self.most_windows:
+            raise ValueError(
+                f"'training.gradient_windows' is {self.gradient_windows} and turns nothing: the run unrolls "
+                f"{self.most_windows} at most. Leave it out, or unroll more windows"
+            )
+        validations = -(-self.steps // self.validation_interval)
+        if self.patience is not None and self.patience + 1 >= validations:
+            raise ValueError(
+                f"'training.patience' is {self.patience} and turns nothing: the run validates {validations} times, "
+                "the first time counts as an improvement, and after the last it ends anyway. Leave it out, or lower "
+                "it or training.validate_every"
+            )
+        return self
+
+    @property
+    def most_windows(self) -> int:
+        """Windows unrolled where most are."""
+        if not isinstance(self.windows, int):
+            return self.windows[-1]
+        return self.windows if round(self.unroll_from * self.steps) < self.steps else 1
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between validations."""
+        return self.validate_every or 50
+
+    def _idle(self) -> dict[str, set[str]]:
+        if isinstance(self.windows, int):
+            return super()._idle()
+        return {**super()._idle(), f"stages in training.windows {list(self.windows)}": {"unroll_from"}}

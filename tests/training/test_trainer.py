@@ -152,7 +152,7 @@ def test_the_log_has_a_row_a_step_and_validation_in_physical_units(undisturbed: 
     validations = [row for row in rows(undisturbed) if "validation" in row]
     assert [row["step"] for row in validations] == [4, 8, 12]
     scores = validations[-1]["validation"]
-    assert set(scores) == {"uo", "vo", "all", "starts"}
+    assert set(scores) == {"uo", "vo", "all", "roughness", "starts"}
     assert list(scores["uo"]) == ["1", "2", "3", "4", "5", "6"]
     # the wave is 0.3 m/s: an untrained network is about as wrong as the wave is high
     assert 0 < scores["uo"]["6"] < 1.0
