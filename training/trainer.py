@@ -172,7 +172,7 @@ class _Trainer:
             static=static_fields(self.grid, depth, position=self.run.model.position),
             wet=self.layout.wet(ds),
             state=state,
-            forcing=Scaling.from_statistics(statistics, self.layout.weather),
+            forcing=Scaling.from_statistics(statistics, self.layout.forcing),
             growth=growth,
         )
 
