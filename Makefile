@@ -1,4 +1,4 @@
-# make install | test | lint | format | demo | norkyst | exchange | compression | benchmark | clean
+# make install | test | lint | format | demo | norkyst | waves | exchange | compression | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
 # VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration.
@@ -12,7 +12,7 @@ STAMP := $(VENV)/installed
 TO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo norkyst norkyst-validation exchange compression lint format benchmark clean
+.PHONY: help install test demo norkyst norkyst-validation waves exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -52,6 +52,9 @@ norkyst: $(STAMP)  ## the README's results: three seeds of each operator on the 
 
 norkyst-validation: $(STAMP)  ## how the shipped settings were chosen, without the test hours
 	$(BIN)/python notebooks/norkyst_validation.py --to runs/validation
+
+waves: $(STAMP)  ## free forecasts of a channel against its dispersion curves: FNOtD beside three FNOs, three seeds
+	$(BIN)/python notebooks/channel_waves.py --to runs/waves
 
 exchange: $(STAMP)  ## the README's exchanges of gradients over slow links; as root, on Linux
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks/test_gradient_exchange.py
