@@ -1,6 +1,6 @@
 """A store from a plan: fields, mask, forcing and statistics, block by block in bounded memory."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.boundary import boundary_variables, write_boundary
 from data_pipelines.levels import require_sea
-from data_pipelines.plan import Plan, is_state
+from data_pipelines.plan import Plan, Progress, is_state
 from data_pipelines.regrid import Regridder
 from data_pipelines.schema import check_values
 from data_pipelines.series import Series
@@ -24,7 +25,6 @@ READ_BYTES = (
     32 * 2**20
 )  # of float32 read at once: bounds memory whatever the number of files or the coarsening
 
-Progress = Callable[[str, int, int], None]
 Mask = NDArray[np.bool_]
 
 
@@ -63,7 +63,8 @@ def build(target: Path, plan: Plan, attributes: dict[str, Any], progress: Progre
             for series in every
             for name in series.names
             if name in plan.kept
-        },
+        }
+        | boundary_variables(plan, mapping),
         attributes=attributes,
     )
     wet = _write_ocean(writer, plan, progress)
@@ -80,6 +81,7 @@ def build(target: Path, plan: Plan, attributes: dict[str, Any], progress: Progre
         writer.set_static("deptho", _sea_floor(plan, surface))
     for series, first, fraction in plan.weather:
         _write_weather(writer, plan, series, first, fraction, surface, progress)
+    write_boundary(writer, plan, wet, progress)
     progress("statistics", 0, len(plan.times))
     compute_statistics(target)
     progress("statistics", len(plan.times), len(plan.times))

@@ -15,8 +15,10 @@ from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import open_store
 from data_pipelines.times import Times, text
 from data_pipelines.windows import longest_run, time_step, window_starts
+from oceanop.edge import boundary_cells
 from oceanop.grid import Grid
 from oceanop.layout import Layout
+from oceanop.variables import BOUNDARIES
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of fields kept in memory; larger stores are read window by window
 
@@ -30,7 +32,8 @@ class Window:
     history
         State, ``[C, Tin, Y, X]``; 0 on land.
     forcing
-        ``[F, Tin + Tout, Y, X]``; 0 where missing (wind over land stays).
+        ``[F, Tin + Tout, Y, X]``; 0 where missing (wind over land stays). A parent model's states, where the layout
+        has them, are the last channels.
     target
         State that follows, ``[C, Tout, Y, X]``; 0 on land.
     start
@@ -96,7 +99,7 @@ class WindowDataset:
         self.grid = Grid.from_dataset(ds)
         self.times: Times = ds["time"].values
         self.wet = self.layout.wet(ds)
-        self._sea = {"state": self.wet, "forcing": torch.from_numpy(self.grid.mask)[None]}
+        self._sea = {"state": self.wet, "forcing": self._forced_sea(ds)}
         # A store too short for any window is told before one asks which of its splits are there.
         whole = window_starts(self.times, history + horizon).size
         taken = split if whole else None
@@ -137,6 +140,18 @@ class WindowDataset:
             state, forcing = (part[:, first:last] for part in self._held)
         return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
 
+    def _forced_sea(self, ds: xr.Dataset) -> Tensor:
+        """Cells on which each forcing channel must have values: all the sea, or what the parent model knows of it."""
+        planes = [
+            self.grid.mask & (boundary_cells(ds, channel) if channel.variable in BOUNDARIES else True)
+            for channel in self.layout.forcing
+        ]
+        return (
+            torch.from_numpy(np.stack(planes))
+            if planes
+            else torch.zeros(0, *self.grid.shape, dtype=torch.bool)
+        )
+
     def _read(self, steps: slice, used: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
         """State and forcing of some steps; those that are used have to be whole at sea."""
         block = self._ds.isel(time=steps)
@@ -146,8 +161,7 @@ class WindowDataset:
 
     def _whole(self, block: xr.Dataset, role: Literal["state", "forcing"], used: NDArray[np.bool_]) -> Tensor:
         fields = self.layout.pack(block, role, missing=np.nan)
-        seas = self._sea[role].expand(len(fields), -1, -1)
-        for channel, values, sea in zip(getattr(self.layout, role), fields, seas, strict=True):
+        for channel, values, sea in zip(getattr(self.layout, role), fields, self._sea[role], strict=True):
             lacking = (sea & ~torch.isfinite(values)).sum((-2, -1))
             lost = np.flatnonzero(lacking.numpy().astype(bool) & used)
             if lost.size:

@@ -15,11 +15,13 @@ from data_pipelines.statistics import read_statistics
 from data_pipelines.store import open_unchecked, read_root
 from data_pipelines.times import Times, calendar_of, text
 from data_pipelines.windows import gaps, is_irregular, time_step
+from oceanop.edge import COVERED, open_edge
 from oceanop.grid import Grid
-from oceanop.variables import VARIABLES
+from oceanop.variables import BOUNDARIES, STORED, VARIABLES
 
 _PROVENANCE = ("title", "institution", "source", "history", "command", "oceanop_version", "created", "model",
-               "checkpoint_sha256", "run", "input_store", "forcing", "license", "references")  # fmt: skip
+               "checkpoint_sha256", "run", "input_store", "forcing", "open_boundaries", "edge_zone", "boundary",
+               "boundary_parent", "license", "references")  # fmt: skip
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def _store(path: str | Path, root: dict[str, Any]) -> dict[str, Any]:
         "variables": _variables(ds),
         "time": describe_times(ds["time"].values),
         "wet_share": _wet_share(ds) if complete else None,
+        "open_boundaries": _open_boundaries(ds) if complete else None,
         "splits": {name: list(ends) for name, ends in read_splits(ds).items()},
         "statistics": {},
         "provenance": _provenance(ds),
@@ -181,6 +184,30 @@ def _wet_share(ds: xr.Dataset) -> float | None:
     )
 
 
+def _open_boundaries(ds: xr.Dataset) -> dict[str, Any] | str | None:
+    """Ocean cells on the outer edge of the domain, and what a store holds to drive them."""
+    if "mask" not in ds.variables or "cell_area" not in ds:
+        return None
+    edge = open_edge(Grid.from_dataset(ds))
+    if not edge.any():
+        return "none"
+    sides = {
+        "first row": edge[0],
+        "last row": edge[-1],
+        "first column": edge[:, 0],
+        "last column": edge[:, -1],
+    }
+    held = [str(name) for name in ds.data_vars if name in BOUNDARIES]
+    return {
+        "cells": int(edge.sum()),
+        "sides": {side: int(cells.sum()) for side, cells in sides.items() if cells.any()},
+        "boundary_values": held or "none, so that runs treat them as closed",
+        "edge_zone_covered": {
+            name: int(ds[name].attrs[COVERED]) for name in held if COVERED in ds[name].attrs
+        },
+    }
+
+
 def _variables(ds: xr.Dataset) -> dict[str, Any]:
     return {
         str(name): {
@@ -188,11 +215,11 @@ def _variables(ds: xr.Dataset) -> dict[str, Any]:
             "shape": list(array.shape),
             "units": array.attrs.get("units"),
             "standard_name": array.attrs.get("standard_name"),
-            "role": VARIABLES[str(name)].role,
+            "role": STORED[str(name)].role,
             "depths": ds["depth"].to_numpy().tolist() if "depth" in array.dims else None,
         }
         for name, array in ds.data_vars.items()
-        if name in VARIABLES
+        if name in STORED
     }
 
 

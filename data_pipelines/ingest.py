@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines import provenance
-from data_pipelines.build import Progress, build
+from data_pipelines.boundary import with_boundary
+from data_pipelines.build import build
 from data_pipelines.levels import without_dry_levels
-from data_pipelines.plan import box, make_plan
+from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.series import Depths, parsed_depths
 from data_pipelines.sources import Source, open_source, source_paths
 from data_pipelines.splits import checked_splits, default_splits
@@ -26,6 +27,7 @@ def ingest(
     to: str | Path,
     forcing: Paths = (),
     static: Paths = (),
+    boundary: Paths = (),
     product: str = "auto",
     variables: Sequence[str] | None = None,
     depths: Depths = "surface",
@@ -46,6 +48,9 @@ def ingest(
         Files with wind, stress or pressure; interpolated to the ocean's cells and times.
     static
         Files with ``deptho``.
+    boundary
+        A store or files of the parent model around a regional domain: its states, on the domain's cells and times, can
+        drive the open edge (``data.edge_zone`` of a run). They are kept as ``uo_boundary`` and so on.
     product
         How the files are to be read: ``auto`` or ``cf``.
     variables
@@ -85,6 +90,7 @@ def ingest(
         "source": source_paths(sources),
         "forcing": source_paths(forcing),
         "static": source_paths(static),
+        "boundary": source_paths(boundary),
     }
     if not paths["source"]:
         raise ValueError("no source is given; name at least one file with the ocean's state.")
@@ -110,6 +116,7 @@ def ingest(
                 stack.callback(source.close)
                 opened[role].append(source)
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])
+        plan = with_boundary(plan, opened["boundary"])
         chosen = default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
         attributes = _root_attributes(opened["source"][0], files, options)
         attributes["splits"] = json.dumps(chosen)

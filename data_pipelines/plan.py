@@ -1,7 +1,7 @@
 """What an ingest will do, decided from the files' headers before the first field is read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
 from data_pipelines.times import Times, milliseconds, text
 from oceanop.variables import VARIABLES
+
+Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class Plan:
     columns: slice
     coarsening: Coarsening
     target: Positions
+    boundary: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
 
 def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) -> Plan:

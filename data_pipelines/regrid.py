@@ -155,14 +155,14 @@ def bilinear_weights(
 
 
 def bracket(
-    source: Times, target: Times, what: str, needed_by: str
+    source: Times, target: Times, what: str, needed_by: str, *, kind: str = "forcing"
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Source steps around each target time and how far past the first of them it lies.
 
     Parameters
     ----------
     what, needed_by
-        Who gives and who needs, for the error.
+        Who gives and who needs, for the error; and ``kind``, what is given.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def bracket(
     if asked[0] < given[0] or asked[-1] > given[-1]:
         raise ValueError(
             f"{what} covers {text(source[0])} to {text(source[-1])}, {needed_by} needs {text(target[0])} to "
-            f"{text(target[-1])}; nothing is extrapolated in time. Give forcing for the whole period or less ocean."
+            f"{text(target[-1])}; nothing is extrapolated in time. Give {kind} for the whole period or less ocean."
         )
     first = np.clip(np.searchsorted(given, asked, side="right") - 1, 0, len(given) - 1)
     after = np.minimum(first + 1, len(given) - 1)

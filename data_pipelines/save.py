@@ -15,7 +15,7 @@ from data_pipelines.statistics import compute_statistics, wet_levels
 from data_pipelines.store import CONVENTIONS, StoreWriter, oceanop_version, read_root
 from data_pipelines.times import Times, text
 from oceanop.grid import Grid
-from oceanop.variables import VARIABLES
+from oceanop.variables import STORED
 
 
 def save_store(
@@ -61,7 +61,7 @@ def save_store(
                 ds[name].to_numpy().astype(np.int8 if name == "mask" else np.float32),
                 {**ds[name].attrs, **extra},
             )
-    moving = [str(name) for name in ds.data_vars if name in VARIABLES and "time" in ds[name].dims]
+    moving = [str(name) for name in ds.data_vars if name in STORED and "time" in ds[name].dims]
     chosen = default_splits(times) if splits is None else checked_splits(splits, times)
     writer = StoreWriter(
         target,
@@ -81,7 +81,7 @@ def save_store(
     )
     wet = ds["mask"].to_numpy() > 0.5
     for name in moving:
-        deep, is_state = "depth" in ds[name].dims, VARIABLES[name].role == "state"
+        deep, is_state = "depth" in ds[name].dims, STORED[name].role == "state"
         steps = writer.steps_per_chunk(name)
         for first in range(0, len(times), steps):
             block = ds[name].isel(time=slice(first, first + steps)).to_numpy().astype(np.float32)

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.times import Times, milliseconds, text
-from oceanop.variables import VARIABLES
+from oceanop.variables import STORED, VARIABLES
 
 
 def check_values(values: NDArray[np.float32], name: str, times: Times | None, where: str) -> None:
@@ -64,11 +64,11 @@ def validate(ds: xr.Dataset, where: str = "the data set") -> None:
         If a known variable has another unit or standard name than the table, odd dimensions, or time does not increase.
     """
     horizontal = ("latitude", "longitude") if "latitude" in ds.dims else ("y", "x")
-    held = [str(name) for name in ds.data_vars if name in VARIABLES]
-    if not any(VARIABLES[name].role != "static" for name in held):
+    held = [str(name) for name in ds.data_vars if name in STORED]
+    if not any(STORED[name].role != "static" for name in held):
         raise ValueError(f"{where} holds none of {', '.join(VARIABLES)}; ingest a source that does.")
     for name in held:
-        array, variable = ds[name], VARIABLES[name]
+        array, variable = ds[name], STORED[name]
         lead = ("time",) if variable.role != "static" else ()
         if array.dims not in ((*lead, *horizontal), (*lead, "depth", *horizontal)):
             raise ValueError(

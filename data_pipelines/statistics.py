@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_pipelines.splits import read_splits, steps_of_splits
 from data_pipelines.store import open_store, open_unchecked, read_root, write_array
 from data_pipelines.windows import joined
-from oceanop.variables import VARIABLES
+from oceanop.variables import STORED
 
 STATISTICS = ("mean", "std", "min", "max", "count", "difference_mean", "difference_std")
 
@@ -54,7 +54,7 @@ def compute_statistics(path: str | Path, split: str = "train") -> None:
     used = steps_of_splits(ds, split)
     linked = joined(ds["time"].values)
     wet = ds["mask"].to_numpy() > 0.5
-    names = [str(name) for name in ds.data_vars if name in VARIABLES and "time" in ds[name].dims]
+    names = [str(name) for name in ds.data_vars if name in STORED and "time" in ds[name].dims]
     root = zarr.open_group(path, mode="r+", zarr_format=3)
     group = root.require_group("statistics").create_group(split, overwrite=True)
     first, last = read_splits(ds)[split]
@@ -77,7 +77,7 @@ def compute_statistics(path: str | Path, split: str = "train") -> None:
             name,
             ("statistic", "depth") if deep else ("statistic",),
             table,
-            {"units": VARIABLES[name].units},
+            {"units": STORED[name].units},
         )
 
 

@@ -22,6 +22,7 @@ from data_pipelines.store import oceanop_version
 from data_pipelines.times import milliseconds, text
 from forecasting import bootstrap, clock
 from forecasting.baselines import BASELINES, baseline
+from forecasting.boundary import prescribed_cells
 from forecasting.forecaster import Forecaster, State
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
@@ -60,7 +61,8 @@ def evaluate(
     """Score forecasts beside baselines.
 
     All forecasters are compared on the starts and leads that the forecasts share and the truth covers, and on the
-    cells that are ocean in the truth and finite in every forecast. The baselines are fitted on the splits ``train``
+    cells that are ocean in the truth and finite in every forecast, without those on which a parent model prescribes
+    what a regional forecast says. The baselines are fitted on the splits ``train``
     and ``validation`` of the truth and run from the same starts. Several forecasts of one model, whose runs
     differ in nothing but their seeds, are scored each and, under the model's name, pooled. A forecast or a baseline
     that was fitted on scored times is told in the attribute ``warning`` and at the head of the report.
@@ -242,8 +244,9 @@ def _truth(truth: xr.Dataset, matched: Match, number: int) -> Tensor:
 
 
 def _common_mask(matched: Match, truth: xr.Dataset) -> Tensor:
-    """Cells scored: ocean in the truth and finite in every forecast, ``[channel, y, x]``."""
-    wet = matched.layout.wet(truth)
+    """Cells scored: ocean in the truth, finite in every forecast and prescribed in none, ``[channel, y, x]``."""
+    prescribed = prescribed_cells(matched.forecasts.values(), Grid.from_dataset(truth))
+    wet = matched.layout.wet(truth) & ~torch.from_numpy(prescribed)
     for name, ds in matched.forecasts.items():
         finite = wet.clone()
         for number, steps in enumerate(matched.valid_steps):
@@ -340,6 +343,7 @@ def _attributes(
     matched: Match, truth: xr.Dataset, wet: Tensor, method: str, period: str, seed: int
 ) -> dict[str, Any]:
     ocean = matched.layout.wet(truth)
+    edge = prescribed_cells(matched.forecasts.values(), Grid.from_dataset(truth))
     inits = matched.first["init_time"].values
     return {
         "title": "Scores of ocean forecasts",
@@ -351,7 +355,12 @@ def _attributes(
         "baselines_fitted_on": period,
         "starts": f"{inits.size} from {text(inits[0])} to {text(inits[-1])}",
         "left_out": matched.left_out,
-        "mask": "cells that are ocean in the truth and finite in every forecast",
+        "mask": "cells that are ocean in the truth and finite in every forecast"
+        + (
+            f", without {int(edge.sum())} on the open edge, which a parent model prescribes"
+            if edge.any()
+            else ""
+        ),
         "mask_sha256": hashlib.sha256(np.packbits(wet.numpy()).tobytes()).hexdigest(),
         "mask_share_of_ocean": float(wet.sum() / ocean.sum()),
         "forecasts": json.dumps(

@@ -13,6 +13,7 @@ from data_pipelines import open_store
 from data_pipelines.store import CONVENTIONS, oceanop_version
 from data_pipelines.windows import TOLERANCE, time_step
 from forecasting import clock
+from forecasting.boundary import boundary_attributes, require_boundary
 from forecasting.forecaster import Forecaster
 from forecasting.learned import LearnedForecaster
 from forecasting.origin import fitted_attributes, store_id, store_name
@@ -22,6 +23,7 @@ from forecasting.windows import run_forecaster
 from oceanop.checkpoint import Checkpoint, load_checkpoint
 from oceanop.grid import Grid
 from oceanop.layout import Layout
+from oceanop.variables import BOUNDARIES
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
@@ -42,7 +44,8 @@ def forecast(
     checkpoint
         The operator, or the path of its checkpoint.
     store
-        The past and the known forcing: a data set or the path of a store. No state after a start is read.
+        The past and what is known ahead, forcing and boundary values: a data set or the path of a store. No state of
+        the domain itself after a start is read.
     start
         A time (the last known state), ``latest``, ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``, or a list
         of times; text, ``datetime``, ``datetime64``, ``pandas.Timestamp`` and ``cftime`` are times.
@@ -63,7 +66,7 @@ def forecast(
     ------
     ValueError
         If the store is on another grid or time step than the checkpoint, lacks a variable, or a start lacks its
-        past or its forcing.
+        past, its forcing or its boundary values.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
@@ -75,7 +78,8 @@ def forecast(
     _require_same_step(checkpoint, store)
     _require_variables(layout, store)
     starts = find_starts(store, start, layout=layout, history=checkpoint.history, leads=leads)
-    words = " ".join(layout.names("forcing"))
+    require_boundary(checkpoint, store, starts, leads)
+    words = " ".join(dict.fromkeys(channel.variable for channel in layout.weather))
     return produce(
         LearnedForecaster(checkpoint),
         store,
@@ -95,6 +99,7 @@ def forecast(
             "input_store": origin,
             "input_store_id": store_id(store, layout),
             "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
+            **boundary_attributes(checkpoint, store),
         },
         progress=progress,
     )
@@ -218,5 +223,10 @@ def _require_variables(layout: Layout, store: xr.Dataset) -> None:
         if missing:
             raise ValueError(
                 f"the checkpoint needs the {role} {', '.join(missing)}, which the store does not hold; it has "
-                f"{', '.join(str(name) for name in store.data_vars)}. Ingest what is missing."
+                f"{', '.join(str(name) for name in store.data_vars)}. "
+                + (
+                    "Ingest it with --boundary PARENT, the model around the domain."
+                    if BOUNDARIES.keys() & {*missing}
+                    else "Ingest what is missing."
+                )
             )

@@ -303,6 +303,7 @@ def _model_rows(
         ("Seed", str(resolved.get("training", {}).get("seed", ""))),
         ("Training", _seconds(run.get("training_seconds") or cost.get("training_seconds"))),
         ("Forcing", str(attrs.get("forcing", ""))),
+        ("Open boundaries", str(attrs.get("open_boundaries", ""))),
         ("Trained on", _period(attrs)),
     ]
     settings = [
@@ -352,6 +353,11 @@ def _method(scores: xr.Dataset, forced: bool) -> list[str]:
         sentences.append(
             "Forcing after the start is that of the store, as if the atmosphere had been forecast without error; "
             "with real weather forecasts the errors of models that use it are larger."
+        )
+    if "parent model" in str(attrs.get("mask", "")):
+        sentences.append(
+            "Boundary values after the start are those of the store; how good they are depends on how the parent was "
+            "run."
         )
     if str(attrs.get("starts", "")).startswith("1 "):
         sentences.append(

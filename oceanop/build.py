@@ -20,6 +20,7 @@ def build_step(
     state: Scaling | None = None,
     forcing: Scaling | None = None,
     growth: Tensor | None = None,
+    relaxation: Tensor | None = None,
 ) -> WindowStep:
     """The window step of a run; weights are drawn from torch's generator.
 
@@ -31,9 +32,11 @@ def build_step(
         Ocean mask of each state channel ``[state, y, x]``.
     state, forcing, growth
         Scaling of the channels, and growth of the changes ``[state, horizon]``; None where a checkpoint's weights
-        will bring them.
+        will bring them. The forcing is without the parent's states, which are scaled as the state.
+    relaxation
+        Weight of the parent model, ``[state, y, x]``; None without an edge zone.
     """
-    winds = wind_pairs(layout.forcing) if run.model.quadratic_wind else []
+    winds = wind_pairs(layout.weather) if run.model.quadratic_wind else []
     operator = build_operator(
         run,
         state_channels=len(layout.state),
@@ -43,11 +46,13 @@ def build_step(
     return WindowStep(
         operator,
         state=state or _unscaled(len(layout.state)),
-        forcing=forcing or _unscaled(len(layout.forcing)),
+        forcing=forcing or _unscaled(len(layout.weather)),
         static=static,
         wet=wet,
         growth=torch.ones(len(layout.state), run.model.horizon) if growth is None else growth,
         winds=winds,
+        boundary=layout.boundary,
+        relaxation=relaxation,
     )
 
 

@@ -77,7 +77,13 @@ class Checkpoint:
     @cached_property
     def step(self) -> WindowStep:
         """The window step with its weights, ready to forecast."""
-        step = build_step(self.run, self.layout, static=self.weights["static"], wet=self.weights["wet"])
+        step = build_step(
+            self.run,
+            self.layout,
+            static=self.weights["static"],
+            wet=self.weights["wet"],
+            relaxation=self.weights.get("relaxation"),
+        )
         try:
             step.load_state_dict(self.weights)
         except RuntimeError as error:

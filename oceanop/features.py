@@ -11,11 +11,14 @@ COAST_SCALES = (5e3, 20e3)  # m; a few cells of a coastal model, and the width o
 DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE)
 
 
-def static_fields(grid: Grid, depth: Plane | None = None, *, position: bool = True) -> Tensor:
+def static_fields(
+    grid: Grid, depth: Plane | None = None, *, position: bool = True, relaxation: Tensor | None = None
+) -> Tensor:
     """Static input fields, float32 ``[static, y, x]``, the mask first; all lie within about -1 to 1.
 
     The mask, nearness to land on two scales, where asked for sine and cosine of the position within the domain along
-    both axes, and, where the sea floor is known, the square root of its depth (the speed of long waves).
+    both axes, where the sea floor is known, the square root of its depth (the speed of long waves), and where a parent
+    model drives the domain's edge, its weight.
 
     Parameters
     ----------
@@ -23,6 +26,8 @@ def static_fields(grid: Grid, depth: Plane | None = None, *, position: bool = Tr
         Sea floor depth, m, ``[y, x]``; NaN on land.
     position
         False leaves the position out: what is learned is then free of the place it was learned at.
+    relaxation
+        Weight of the parent on each state channel, ``[state, y, x]``; the largest is given.
     """
     rows, columns = grid.shape
     eta, xi = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
@@ -39,4 +44,6 @@ def static_fields(grid: Grid, depth: Plane | None = None, *, position: bool = Tr
         fields += [wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)]
     if depth is not None:
         fields.append(np.sqrt(np.clip(np.nan_to_num(depth), 0, None) / DEPTH_SCALE))
+    if relaxation is not None:
+        fields.append(relaxation.amax(0).numpy())
     return torch.from_numpy(np.stack(fields).astype(np.float32))

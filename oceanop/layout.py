@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oceanop.grid import Grid
-from oceanop.variables import VARIABLES
+from oceanop.variables import BOUNDARIES, STORED, VARIABLES, boundary_name
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Layout:
     Attributes
     ----------
     state, forcing
-        The channels of state and forcing tensors, ``[channel, time, y, x]``.
+        The channels of state and forcing tensors, ``[channel, time, y, x]``. A parent model's states, which drive the
+        edge of a regional domain, are the last ones of the forcing: they are known ahead as weather is.
     """
 
     state: tuple[Channel, ...]
@@ -50,6 +51,24 @@ class Layout:
             If a variable is missing in the data set or is not of the role asked for.
         """
         return cls(_channels(ds, state, "state"), _channels(ds, forcing, "forcing"))
+
+    @property
+    def weather(self) -> tuple[Channel, ...]:
+        """The forcing without the parent model's states."""
+        return tuple(channel for channel in self.forcing if channel.variable not in BOUNDARIES)
+
+    @property
+    def boundary(self) -> tuple[tuple[int, int], ...]:
+        """State channels that a parent model drives, and where the forcing holds the parent's, ``(state, forcing)``."""
+        place = {channel: i for i, channel in enumerate(self.forcing)}
+        driving = [Channel(boundary_name(channel.variable), channel.depth) for channel in self.state]
+        return tuple((i, place[channel]) for i, channel in enumerate(driving) if channel in place)
+
+    def with_boundary(self, ds: xr.Dataset) -> "Layout":
+        """The layout with the parent's values of every state channel that the data set holds."""
+        held = [name for name in self.names() if boundary_name(name) in ds.data_vars]
+        driving = [Channel(boundary_name(c.variable), c.depth) for c in self.state if c.variable in held]
+        return Layout(self.state, (*self.weather, *driving))
 
     def names(self, role: Literal["state", "forcing"] = "state") -> list[str]:
         """Variables of a role, each once, in channel order."""
@@ -134,8 +153,8 @@ DEPTH_ATTRIBUTES = {"standard_name": "depth", "units": "m", "positive": "down", 
 
 
 def cf_attributes(name: str) -> dict[str, Any]:
-    """CF attributes of a canonical variable: standard name, long name, units and cell methods."""
-    variable = VARIABLES[name]
+    """CF attributes of a variable that a store may hold: standard name, long name, units and cell methods."""
+    variable = STORED[name]
     attrs: dict[str, Any] = {
         "standard_name": variable.standard_name,
         "long_name": variable.long_name,

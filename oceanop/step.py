@@ -32,6 +32,11 @@ class WindowStep(nn.Module):
         How far states part within the steps of a window, root mean square in standard deviations,
         ``[state, horizon]``: the operator's change is measured in it, so that the first hour, where little
         happens, is not drowned by the last.
+    boundary
+        State channels that a parent model drives along the open edge, and the forcing channels that hold its states,
+        ``(state, forcing)``; these are the last ones of the forcing and are scaled as the state.
+    relaxation
+        Weight of the parent, ``[state, y, x]``; None where there is no edge zone.
     """
 
     mean: Tensor
@@ -41,6 +46,7 @@ class WindowStep(nn.Module):
     static: Tensor
     wet: Tensor
     growth: Tensor
+    relaxation: Tensor | None
 
     def __init__(
         self,
@@ -52,10 +58,15 @@ class WindowStep(nn.Module):
         wet: Tensor,
         growth: Tensor,
         winds: Sequence[tuple[int, int]] = (),
+        boundary: Sequence[tuple[int, int]] = (),
+        relaxation: Tensor | None = None,
     ) -> None:
         super().__init__()
+        assert bool(boundary) == (relaxation is not None)
         self.operator = operator
         self.winds = tuple(winds)
+        self.driven = [state for state, _ in boundary]
+        self.parents = [forcing for _, forcing in boundary]
         for name, value in (
             ("mean", state.mean),
             ("std", state.std),
@@ -66,6 +77,7 @@ class WindowStep(nn.Module):
         self.register_buffer("static", static)
         self.register_buffer("wet", wet)
         self.register_buffer("growth", growth[:, :, None, None])
+        self.register_buffer("relaxation", relaxation)
 
     def forward(self, history: Tensor, forcing: Tensor, noise: Tensor | None = None) -> Tensor:
         """Future states of one window.
@@ -84,21 +96,32 @@ class WindowStep(nn.Module):
         Returns
         -------
         Tensor
-            Physical units, land 0, ``[batch, state, horizon, y, x]``.
+            Physical units, land 0, ``[batch, state, horizon, y, x]``. In the edge zone a mean of what the operator says
+            and what the parent does, at the open edge the parent's values themselves.
         """
         wet = self.wet[:, None]
         scaled = torch.where(wet, (history - self.mean) / self.std, 0.0)
         seen = scaled if noise is None else torch.where(wet, scaled + noise, 0.0)
         future = self.operator(seen, self._features(forcing), self.static)
         change = self.growth * (future - seen[:, :, -1:])
-        return torch.where(wet, (scaled[:, :, -1:] + change) * self.std + self.mean, 0.0)
+        free = torch.where(wet, (scaled[:, :, -1:] + change) * self.std + self.mean, 0.0)
+        if self.relaxation is None:
+            return free
+        parent = free.clone()
+        parent[:, self.driven] = forcing[:, self.parents, history.shape[2] :]
+        # lerp gives its ends exactly: outside the zone nothing changes, and at the edge the parent's bits arrive
+        return torch.lerp(free, parent, self.relaxation[:, None])
 
     def _features(self, forcing: Tensor) -> Tensor:
-        features = [(forcing - self.forcing_mean) / self.forcing_std]
+        weather = forcing[:, : len(self.forcing_mean)]
+        features = [(weather - self.forcing_mean) / self.forcing_std]
         for east, north in self.winds:
             pair = forcing[:, [east, north]]
             speed = pair.square().sum(1, keepdim=True).sqrt()
             features.append(pair * speed / self.forcing_std[[east, north]].square().sum())
+        if self.relaxation is not None:
+            parent = (forcing[:, self.parents] - self.mean[self.driven]) / self.std[self.driven]
+            features.append(torch.where(self.relaxation[self.driven][:, None] > 0, parent, 0.0))
         return torch.cat(features, dim=1)
 
 

@@ -1,9 +1,9 @@
 """The words of the project: one table of ocean and atmosphere variables, their CF names, units and roles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Role = Literal["state", "forcing", "static"]
+Role = Literal["state", "forcing", "static", "boundary"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Variable:
     units
         The unit every store holds, in UDUNITS spelling.
     role
-        ``state`` is forecast, ``forcing`` is known ahead, ``static`` does not change in time.
+        ``state`` is forecast, ``forcing`` is known ahead, ``static`` does not change in time; ``boundary`` is a state
+        of a parent model, known ahead too.
     valid_range
         Values outside are not possible on Earth; a source holding them is misread.
     partner
@@ -208,6 +209,31 @@ _TABLE = (
 )
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
+
+_BOUNDARY = "_boundary"
+
+
+def boundary_name(name: str) -> str:
+    """What a store calls a parent model's values of a state variable."""
+    return name + _BOUNDARY
+
+
+# No file is searched for these: they are the same quantities as the state, brought from another model.
+BOUNDARIES: dict[str, Variable] = {
+    boundary_name(variable.name): replace(
+        variable,
+        name=boundary_name(variable.name),
+        role="boundary",
+        partner=None if variable.partner is None else boundary_name(variable.partner),
+        aliases=(),
+        grid_standard_names=(),
+        long_name=f"{variable.long_name} of the parent model",
+    )
+    for variable in _TABLE
+    if variable.role == "state"
+}
+
+STORED = VARIABLES | BOUNDARIES  # all that a store may hold
 
 # A CF standard name may speak of a component along the model's own axis; the flag says so.
 _BY_STANDARD_NAME: dict[str, tuple[Variable, bool]] = {

@@ -11,6 +11,8 @@ import torch
 import xarray as xr
 
 from oceanop.config import Run
+from oceanop.edge import open_boundaries
+from oceanop.layout import Layout
 from training.parallel import Ranks
 
 
@@ -41,6 +43,9 @@ def provenance(ds: xr.Dataset, store: Path, run: Run, ranks: Ranks) -> dict[str,
         "store": store.name,
         "store_attributes": {name: str(ds.attrs[name]) for name in kept if name in ds.attrs},
         "fit": list(run.data.fit),
+        "open_boundaries": open_boundaries(
+            ds, Layout.from_dataset(ds, run.data.state, run.data.forcing), run.data.edge_zone
+        ),
         "software": {
             name: version(name) for name in ("oceanop", "torch", "neuraloperator", "xarray", "zarr")
         },

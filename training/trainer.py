@@ -18,6 +18,7 @@ from data_pipelines.windows import longest_run
 from oceanop.build import build_step
 from oceanop.checkpoint import Checkpoint, save_checkpoint
 from oceanop.config import Run, TrainingConfig
+from oceanop.edge import with_edge_zone
 from oceanop.features import static_fields
 from oceanop.layout import Layout
 from oceanop.normalise import Scaling
@@ -102,7 +103,8 @@ class _Trainer:
         if training.threads is not None:
             torch.set_num_threads(training.threads)
         ds = open_store(store)
-        self.layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
+        layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
+        self.layout, self.relaxation = with_edge_zone(layout, ds, run.data.edge_zone)
         data = {
             phase: self._dataset(ds, run.data.fit, run.model.horizon * phase.windows)
             for phase in phases(training)
@@ -117,7 +119,9 @@ class _Trainer:
             for phase, dataset in data.items()
         }
         self.validation = self._validation(ds)
-        self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area))
+        self.weight = area_weight(
+            self.layout.wet(ds), torch.from_numpy(self.grid.cell_area), self.relaxation
+        )
         torch.manual_seed(training.seed)
         self.step = self._build(ds, first if previous is None else None).to(ranks.device)
         self.objective = Objective(
@@ -169,11 +173,14 @@ class _Trainer:
         return build_step(
             self.run,
             self.layout,
-            static=static_fields(self.grid, depth, position=self.run.model.position),
+            static=static_fields(
+                self.grid, depth, position=self.run.model.position, relaxation=self.relaxation
+            ),
             wet=self.layout.wet(ds),
             state=state,
-            forcing=Scaling.from_statistics(statistics, self.layout.forcing),
+            forcing=Scaling.from_statistics(statistics, self.layout.weather),
             growth=growth,
+            relaxation=self.relaxation,
         )
 
     def fit(self, log: RunLog, progress: Progress) -> None:

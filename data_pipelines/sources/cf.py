@@ -21,7 +21,7 @@ from data_pipelines.sources.cells import is_flipped, read_positions
 from data_pipelines.sources.files import first_line, open_dataset
 from data_pipelines.sources.source import Source, SourceField, Values
 from data_pipelines.units import conversion
-from oceanop.variables import VARIABLES, Variable, variable_of_standard_name
+from oceanop.variables import BOUNDARIES, VARIABLES, Variable, variable_of_standard_name
 
 _RELIEF = {
     "height_above_reference_ellipsoid",
@@ -72,7 +72,8 @@ def _recognised(ds: xr.Dataset, file: str) -> list[tuple[Variable, str, bool]]:
     candidates: dict[str, list[tuple[int, str, bool]]] = {}
     for key, array in ds.data_vars.items():
         source_name, standard_name = str(key), str(array.attrs.get("standard_name", ""))
-        if array.ndim < 2 or not np.issubdtype(array.dtype, np.number):
+        # A store's boundary values are another model's, whatever their standard name.
+        if array.ndim < 2 or not np.issubdtype(array.dtype, np.number) or source_name in BOUNDARIES:
             continue
         if (found := variable_of_standard_name(standard_name)) is not None:
             variable, along_grid = found

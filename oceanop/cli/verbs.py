@@ -90,6 +90,10 @@ def ingest(
     static: Annotated[
         list[str] | None, typer.Option(help="Files with fields that do not change in time.")
     ] = None,
+    boundary: Annotated[
+        list[str] | None,
+        typer.Option(help="Store or files of the parent model, whose states drive the domain's open edge."),
+    ] = None,
     product: Annotated[str, typer.Option(help="Kind of source: auto or cf.")] = "auto",
     variables: Annotated[str | None, typer.Option(help="Canonical names, comma separated: uo,vo.")] = None,
     depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",
@@ -116,6 +120,7 @@ def ingest(
             to=to,
             forcing=forcing or (),
             static=static or (),
+            boundary=boundary or (),
             product=product,
             variables=variables.split(",") if variables else None,
             depths=depths,
@@ -175,6 +180,9 @@ def train(
         _Settings.silent = not ranks.first
         with ranks.all_or_none():
             settings = load_run(run, change or ())
+            closed = _closed_boundaries(data, settings.data.edge_zone)
+        if closed and ranks.first:
+            console.err.print(f"train: {closed}")
         with console.progress("train", quiet=quiet or not ranks.first) as report:
             best = run_training(settings, data, to, resume=resume, progress=report)
     if ranks.first:
@@ -266,6 +274,24 @@ def demo(
     from oceanop.cli.demo import run_demo
 
     run_demo(to, seeds=seeds, quiet=quiet)
+
+
+def _closed_boundaries(store: Path, edge_zone: int) -> str:
+    """A sentence where a run takes the open edge of a domain for a coast; empty where it does not."""
+    from data_pipelines import open_store
+    from oceanop.edge import open_edge
+    from oceanop.grid import Grid
+
+    if edge_zone:
+        return ""
+    with open_store(store) as ds:
+        cells = int(open_edge(Grid.from_dataset(ds)).sum())
+    if not cells:
+        return ""
+    return (
+        f"{cells} ocean cells lie on the outer edge of the domain, and the run has no edge zone, so that these open "
+        "boundaries are treated as closed; to drive them, ingest with --boundary PARENT and set data.edge_zone."
+    )
 
 
 def _region(text: str | None) -> tuple[float, float, float, float] | None:

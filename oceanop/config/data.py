@@ -22,6 +22,13 @@ class DataConfig(Table):
         description="splits the weights are fitted on; with 'validation' among them nothing is selected on it",
     )
 
+    edge_zone: int = Field(
+        0,
+        ge=0,
+        description="cells along the open edge that the store's boundary values drive, with a weight that falls from 1 "
+        "to 0; where 0 the open edge is treated as closed",
+    )
+
     @field_validator("state", "forcing", "fit")
     @classmethod
     def _each_once(cls, names: list[str] | None) -> list[str] | None:
