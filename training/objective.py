@@ -79,8 +79,6 @@ class Objective(nn.Module):
 
     def _forecast(self, history: Tensor, forcing: Tensor, leads: int, noise: Tensor | None) -> Tensor:
         noises = iter([noise])
-        # Autocast keeps what it has rounded until it is left, also what was rounded without gradients: each stretch
-        # has its own.
         with torch.autocast(history.device.type, torch.bfloat16, enabled=self.choice.precision == "bfloat16"):
             windows = rollout(
                 lambda past, known: self.step(past, known, next(noises, None)),
