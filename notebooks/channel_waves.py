@@ -27,9 +27,10 @@ from data_pipelines import open_store
 from data_pipelines.save import save_store
 from forecasting import forecast
 from oceanop import Grid, load_checkpoint
+from oceanop.build import build_step
 from oceanop.config.run import parse_run
 from oceanop.constants import EARTH_RADIUS, EARTH_ROTATION
-from oceanop.dispersion import Spectrum, energy_spectrum, share_by_chance, share_on_curves
+from oceanop.dispersion import Spectrum, energy_spectrum, kernel_norm, share_by_chance, share_on_curves
 from oceanop.layout import cf_attributes
 from oceanop.waves import WaveChannel, free_waves, random_amplitudes, superpose
 from training import train
@@ -385,51 +386,41 @@ def draw_spectra(to: Path, spectra: dict[str, Spectrum]) -> None:
 
 
 def draw_kernel(to: Path, checkpoint: Any) -> None:
-    """The learned kernel's norm by frequency and wavenumber, with the curves."""
+    """Where the kernel has learned: norm of its change since the random start, with the curves."""
     model = checkpoint.run.model
-    window = (model.history + model.horizon + model.padding[0]) / 24  # days, the period of frequency 1
-    kernels = [kernel_norm(block.spectral.weight) for block in checkpoint.step.operator.blocks]
-    kernels = [kernel / kernel.mean() for kernel in kernels]
-    norm = mpl.colors.Normalize(min(map(np.min, kernels)), max(map(np.max, kernels)))
+    hours = model.history + model.horizon + model.padding[0]
+    torch.manual_seed(checkpoint.run.training.seed)
+    start = build_step(
+        checkpoint.run, checkpoint.layout, static=checkpoint.weights["static"], wet=checkpoint.weights["wet"]
+    )
+    norms = []
+    for end, begin in zip(checkpoint.step.operator.blocks, start.operator.blocks, strict=True):
+        change = (end.spectral.weight - begin.spectral.weight).detach().numpy()
+        norm, frequency, wavenumber = kernel_norm(change, window=hours * HOUR, length=CHANNEL.length)
+        norms.append(norm / np.sqrt(np.mean(norm**2)))
+    limits = mpl.colors.Normalize(min(map(np.min, norms)), max(map(np.max, norms)))
     figure, panels = plt.subplots(
         1,
-        len(kernels),
-        figsize=(3 * len(kernels) + 1, 4),
+        len(norms),
+        figsize=(3 * len(norms) + 1, 4),
         sharex=True,
         sharey=True,
         layout="constrained",
         squeeze=False,
     )
-    for layer, (axes, kernel) in enumerate(zip(panels[0], kernels, strict=True), start=1):
-        columns = np.arange(kernel.shape[1]) - kernel.shape[1] // 2
-        image = axes.pcolormesh(columns, np.arange(len(kernel)) / window, kernel, norm=norm, cmap="viridis")
+    for layer, (axes, norm) in enumerate(zip(panels[0], norms, strict=True), start=1):
+        number = wavenumber * CHANNEL.length / (2 * np.pi)
+        image = axes.pcolormesh(number, frequency * DAY / (2 * np.pi), norm, norm=limits, cmap="viridis")
         axes.set_title(f"layer {layer}", fontsize=10)
         draw_curves(axes, "white")
     panels[0, 0].set_ylabel("frequency (cycles a day)")
     figure.supxlabel("wavelengths in the channel's length; positive: crests move east", fontsize=10)
-    figure.colorbar(image, ax=panels, label="norm of R over channels and k$_y$ (its mean: 1)")
+    figure.colorbar(image, ax=panels, label="learned change of R over its root mean square")
     figure.suptitle(
-        f"{checkpoint.name}: the kernel learned over a window of {24 * window:g} hours", fontsize=11
+        f"{checkpoint.name}: kernel over windows of {hours} hours, norm over channels and k$_y$", fontsize=11
     )
     figure.savefig(to, dpi=110)
     plt.close(figure)
-
-
-def kernel_norm(weight: torch.Tensor) -> np.ndarray:
-    """Norm of a kernel ``[t, y, x, in, out, 2]`` over channels and wavenumbers across, ``[frequency, wavenumber]``.
-
-    Frequencies from 0, wavenumbers from negative (crests move west) to positive, as in a :class:`Spectrum`.
-    """
-    norm = weight.detach().double().square().sum((1, 3, 4, 5)).sqrt().numpy()
-    middle, columns = len(norm) // 2, norm.shape[1] - 1
-    # Kept waves are exp(i (k x + omega t)) with k >= 0: crests move east where omega < 0.
-    east, west = norm[middle::-1], norm[middle:]
-    last = min(len(east), len(west))
-    result = np.concatenate([west[:last, :0:-1], east[:last]], axis=1)
-    assert result.shape == (last, 2 * columns + 1)
-    # Wavenumber 0 has no direction: both signs of its frequency are one wave.
-    result[:, columns] = np.sqrt((east[:last, 0] ** 2 + west[:last, 0] ** 2) / 2)
-    return result
 
 
 def draw_curves(axes: Any, colour: str) -> None:

@@ -242,3 +242,36 @@ def share_by_chance(of: Spectrum, curves: Sequence[ArrayLike], bins: float = HAL
     The share of a forecast means something by how far it lies above this one. Arguments as :func:`near_curves`.
     """
     return float((of.noise[:, None] * near_curves(of, curves, bins)).sum())
+
+
+def kernel_norm(weight: ArrayLike, *, window: float, length: float) -> tuple[Array, Array, Array]:
+    """Norm of a kernel over space and time at each frequency and wavenumber along x.
+
+    Parameters
+    ----------
+    weight
+        Of a :class:`oceanop.operators.spectral.SpectralConv` over (t, y, x), ``[t, y, x, in, out, 2]``.
+    window, length
+        Period of the convolution in time, s, and along x, m.
+
+    Returns
+    -------
+    norm
+        Root of the sum of squares over channels and wavenumbers across, ``[frequency, wavenumber]``.
+    frequency
+        rad s-1, from 0 on.
+    wavenumber
+        rad m-1, increasing, signed as in a :class:`Spectrum`.
+    """
+    square = np.square(np.asarray(weight, dtype=np.float64)).sum((1, 3, 4, 5))
+    middle, highest = len(square) // 2, square.shape[1] - 1
+    # Kept waves are exp(i (k x + omega t)) with k >= 0: crests move towards increasing x where omega < 0.
+    forward, backward = square[middle::-1], square[middle:]
+    kept = min(len(forward), len(backward))
+    forward, backward = forward[:kept], backward[:kept]
+    # Wavenumber 0 has no direction: both signs of its frequency are one wave.
+    still = (forward[:, :1] + backward[:, :1]) / 2
+    norm = np.sqrt(np.concatenate([backward[:, :0:-1], still, forward[:, 1:]], axis=1))
+    frequency = 2 * np.pi / window * np.arange(kept, dtype=np.float64)
+    wavenumber = 2 * np.pi / length * np.arange(-highest, highest + 1, dtype=np.float64)
+    return norm, frequency, wavenumber

@@ -2,18 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 
 from oceanop.dispersion import (
     HALF_WIDTH,
     Spectrum,
     energy_spectrum,
     kelvin_frequency,
+    kernel_norm,
     near_curves,
     poincare_frequency,
     share_by_chance,
     share_on_curves,
     spectrum,
 )
+from oceanop.operators.spectral import SpectralConv
 
 HOUR, CELL = 3600.0, 25e3
 STEPS, COLUMNS = 120, 24
@@ -143,6 +146,33 @@ def test_frequencies_are_those_of_the_textbook() -> None:
     assert poincare_frequency(k, 2, **options) == pytest.approx(np.sqrt(squared), rel=1e-14)
     # Without depth only rotation is left: inertial oscillation.
     assert poincare_frequency(k, 1, **options | {"depth": 0.0}) == pytest.approx(1.2e-4)
+
+
+@pytest.mark.parametrize("modes", [(8, 4, 6), (7, 4, 6)])
+def test_a_kernel_of_one_mode_passes_the_wave_that_its_norm_names_and_no_other(
+    modes: tuple[int, int, int],
+) -> None:
+    conv = SpectralConv(1, 1, modes).double()
+    times, rows, columns = 12, 5, 10
+    for row, column in ((1, 1), (2, 3), (len(conv.weight) - 1, 2)):
+        conv.weight.data.zero_()
+        conv.weight.data[row, modes[1] // 2, column, 0, 0] = torch.tensor([3.0, 4.0])
+        norm, frequency, wavenumber = kernel_norm(
+            conv.weight.detach(), window=times * HOUR, length=columns * CELL
+        )
+        place = np.unravel_index(norm.argmax(), norm.shape)
+        assert norm[place] == pytest.approx(5.0)
+        assert np.count_nonzero(norm) == 1
+        period = 2 * np.pi / frequency[place[0]] / HOUR
+        number = round(wavenumber[place[1]] * columns * CELL / (2 * np.pi))
+        passed = []
+        for sign in (1, -1):
+            field = wave(period, sign * number, steps=times, columns=columns)
+            x = torch.from_numpy(field)[None, :, None, :, None].expand(1, times, rows, columns, 1)
+            passed.append(float(conv(x).detach().square().mean()))
+        # Half of the wave's two exponentials is kept and made real again: the gain is the weight's modulus.
+        assert passed[0] == pytest.approx(25 * 0.5, rel=1e-9)
+        assert passed[1] == pytest.approx(0.0, abs=1e-20)
 
 
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
