@@ -42,6 +42,17 @@ QUANTIZED = {
     "compression": {"method": "alq", "bits": 4, "down_bits": 8, "warmup_steps": 3, "error_feedback": True},
 }
 
+# all that long horizons can have, in one run
+FAR = {
+    "windows": [1, 2, 3],
+    "gradient_windows": 1,
+    "gradient_weight": 0.3,
+    "energy_weight": 0.2,
+    "validate_every": 6,
+}
+# no validation is better than the first
+STILL = {"steps": 40, "validate_every": 4, "patience": 2, "learning_rate": 1e-30}
+
 
 def stop_at(step: int) -> Callable[[str, int, int], None]:
     def progress(words: str, done: int, total: int) -> None:
@@ -112,6 +123,9 @@ def two(ranks: Ranks, stores: dict[str, Path], to: Path) -> dict[str, Any]:
     train(small_run(), store, to / "from-one", resume=True)
     train(small_run(**QUANTIZED), store, to / "quantized")
     told["quantized weights"] = seen.digest()
+    train(small_run(**FAR), store, to / "far")
+    train(small_run(accumulation=2, **FAR), store, to / "far-accumulated")
+    train(small_run(**STILL), store, to / "still", progress=lambda words, *at: told.update(waited=at))
     stopped(small_run(**QUANTIZED), store, to / "quantized-resumed", 8)
     train(small_run(**QUANTIZED), store, to / "quantized-resumed", resume=True)
 

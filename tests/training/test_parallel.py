@@ -18,7 +18,7 @@ from data_pipelines import WindowDataset, WindowLoader, ingest
 from oceanop.checkpoint import load_checkpoint
 from oceanop.config import run_to_toml
 from tests.training.conftest import SPLITS, write_source
-from tests.training.ranks_worker import LONG, QUANTIZED, Stopped, small_run, stop_at
+from tests.training.ranks_worker import FAR, LONG, QUANTIZED, Stopped, small_run, stop_at
 from training import train
 from training.objective import history_noise
 from training.parallel import Ranks
@@ -66,6 +66,7 @@ def runs(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     to = tmp_path_factory.mktemp("two")
     train(small_run(), stores["same"], to / "one")
     train(small_run(accumulation=4), stores["same"], to / "one-accumulated")
+    train(small_run(**FAR), stores["same"], to / "one-far")
     with pytest.raises(Stopped):
         train(small_run(), stores["same"], to / "from-one", progress=stop_at(8))
     (to / "told.json").write_text(json.dumps(together("two", 2, stores, to)))
@@ -161,6 +162,16 @@ def test_a_batch_taken_in_parts_is_the_batch(runs: Path) -> None:
 def test_a_run_goes_on_with_another_number_of_ranks(runs: Path) -> None:
     assert_same_to_rounding(runs / "from-one", runs / "one")
     assert_same_to_rounding(runs / "for-one", runs / "one")
+
+
+def test_long_horizons_are_those_of_one_process(runs: Path) -> None:
+    assert_same_to_rounding(runs / "far", runs / "one-far")
+    assert_same_to_rounding(runs / "far-accumulated", runs / "one-far")
+
+
+def test_all_ranks_end_early_together(runs: Path, told: list[dict[str, Any]]) -> None:
+    assert [each["waited"] for each in told] == [[12, 12], [12, 12]]
+    assert rows(runs / "still")[-1]["stopped"].startswith("no validation error below")
 
 
 def test_two_ranks_resume_bit_for_bit(runs: Path) -> None:
