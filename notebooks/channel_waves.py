@@ -60,6 +60,16 @@ REALISATIONS = {
     "test": (8, PAST + LEADS),
 }
 VARIABLES = ("zos", "ubar", "vbar")
+SCORES = ("forecaster", "seed", "metric", "lead_hours", "value")
+COSTS = (
+    "forecaster",
+    "seed",
+    "steps",
+    "seconds_a_step",
+    "training_seconds",
+    "forecast_seconds",
+    "parameters",
+)
 LEADS_SHOWN = (1, 6, 24, 50, 100, 240)
 SHOWN_WAVENUMBERS = 7
 
@@ -75,19 +85,19 @@ FORECASTERS: dict[str, dict[str, Any]] = {
             "width": 24,
             "layers": 4,
         },
-        "training": {"steps": 900, "noise": 0.02, "windows": 2, "unroll_from": 0.6, "learning_rate": 3e-3},
+        "training": {"steps": 450, "noise": 0.01, "windows": 2, "unroll_from": 0.6, "learning_rate": 3e-3},
     },
     "FNO-one-step-vanilla": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 4500, "noise": 0.0, "windows": 1, "learning_rate": 2e-3},
+        "training": {"steps": 2400, "noise": 0.0, "windows": 1, "learning_rate": 2e-3},
     },
     "FNO-one-step": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 1700, "noise": 0.02, "windows": 6, "unroll_from": 0.6, "learning_rate": 2e-3},
+        "training": {"steps": 950, "noise": 0.01, "windows": 6, "unroll_from": 0.6, "learning_rate": 2e-3},
     },
     "FNO-channels": {
         "model": {"name": "FNO", "history": 6, "horizon": 6, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 3300, "noise": 0.02, "windows": 2, "unroll_from": 0.6, "learning_rate": 2e-3},
+        "training": {"steps": 1950, "noise": 0.01, "windows": 2, "unroll_from": 0.6, "learning_rate": 2e-3},
     },
 }
 
@@ -108,39 +118,28 @@ def main() -> None:
     store = build_store(given.to / "channel.zarr")
     ds = open_store(store)
     truth = realisations(ds, given.split)
-    scores, costs, spectra = [], [], {"truth": spectrum_of(truth)}
-    scores += spectral_rows("truth", "", spectra["truth"], spectra["truth"])
+    spectra = {"truth": spectrum_of(truth)}
+    scores = spectral_rows("truth", "", spectra["truth"], spectra["truth"])
     still = truth[:, :, :1].repeat(LEADS, axis=2)
     scores += rows_of("persistence", "", still, truth, spectra["truth"])
-    for name in given.only:
-        for seed in given.seeds:
+    costs: list[list[Any]] = []
+    for seed in given.seeds:
+        for name in given.only:
             to = given.to / f"{name}-seed{seed}"
             checkpoint = load_checkpoint(fit(name, seed, store, to))
-            begin = time.process_time()
-            values = free_forecasts(checkpoint, ds, given.split)
-            seconds = (time.process_time() - begin) / values.shape[1]
+            values = free_forecasts(checkpoint, ds, given.split, to)
             scores += rows_of(name, seed, values, truth, spectra["truth"])
-            costs.append([name, seed, *cost_of(to), checkpoint.parameters, f"{seconds:.2f}"])
+            costs.append([name, seed, *cost_of(to, given.split), checkpoint.parameters])
             if seed == given.seeds[0]:
                 spectra[name] = spectrum_of(values)
             say(name, seed, scores)
-            write(
-                given.results / "scores.csv", ["forecaster", "seed", "metric", "lead_hours", "value"], scores
-            )
-            heads = [
-                "forecaster",
-                "seed",
-                "steps",
-                "seconds_a_step",
-                "training_seconds",
-                "parameters",
-                "forecast_seconds",
-            ]
-            write(given.results / "costs.csv", heads, costs)
-    draw_spectra(given.results / "spectra.png", spectra)
-    if "FNOtD" in given.only:
-        best = given.to / f"FNOtD-seed{given.seeds[0]}" / "checkpoints" / "best"
-        draw_kernel(given.results / "kernel.png", load_checkpoint(best))
+            write(given.results / "scores.csv", SCORES, scores)
+            write(given.results / "costs.csv", COSTS, costs)
+        if seed == given.seeds[0]:
+            draw_spectra(given.results / "spectra.png", spectra)
+            if "FNOtD" in given.only:
+                best = given.to / f"FNOtD-seed{seed}" / "checkpoints" / "best"
+                draw_kernel(given.results / "kernel.png", load_checkpoint(best))
 
 
 def build_store(to: Path) -> Path:
@@ -227,7 +226,7 @@ def fit(name: str, seed: int, store: Path, to: Path) -> Path:
                 "seed": seed,
                 # One free forecast from each validation realisation decides which weights are best.
                 "validation_leads": PAST + SELECTION - history,
-                "validate_every": steps // 5,
+                "validate_every": -(-steps // 4),
             },
         },
         name,
@@ -261,17 +260,12 @@ def note_costs(run: Path, clock: dict[int, float]) -> None:
     (run / "cost.json").write_text(json.dumps(held))
 
 
-def cost_of(run: Path) -> list[Any]:
-    """Optimizer steps, processor time of a step with most windows, and of all steps, s; without validations."""
+def cost_of(run: Path, split: str) -> list[Any]:
+    """Optimizer steps, processor time of a step with most windows, of all steps, and of a forecast, s."""
     windows = [row["windows"] for row in logged(run) if "windows" in row]
     seconds = json.loads((run / "cost.json").read_text())
     total = sum(seconds[str(number)] for number in windows)
-    return [len(windows), f"{seconds[str(max(windows))]:.4f}", f"{total:.1f}"]
-
-
-def logged(run: Path) -> list[dict[str, Any]]:
-    """The rows of a run's log."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [len(windows), f"{seconds[str(max(windows))]:.4f}", f"{total:.1f}", f"{seconds[split]:.2f}"]
 
 
 def starts_of(ds: xr.Dataset, split: str) -> np.ndarray:
@@ -287,10 +281,18 @@ def realisations(ds: xr.Dataset, split: str) -> np.ndarray:
     return np.stack([ds[name].to_numpy()[steps] for name in VARIABLES])[..., 1:-1, :].astype(np.float64)
 
 
-def free_forecasts(checkpoint: Any, ds: xr.Dataset, split: str) -> np.ndarray:
-    """States at all leads, at sea, ``[variable, start, lead, y, x]``."""
-    result = forecast(checkpoint, ds, start=ds["time"].values[starts_of(ds, split)], leads=LEADS)
-    return np.stack([result[name].to_numpy() for name in VARIABLES])[..., 1:-1, :].astype(np.float64)
+def free_forecasts(checkpoint: Any, ds: xr.Dataset, split: str, run: Path) -> np.ndarray:
+    """States at all leads, at sea, ``[variable, start, lead, y, x]``; kept beside the run."""
+    kept = run / f"{split}-{checkpoint.sha256[:12]}.npy"
+    if not kept.exists():
+        starts = starts_of(ds, split)
+        begin = time.process_time()
+        result = forecast(checkpoint, ds, start=ds["time"].values[starts], leads=LEADS)
+        seconds = (time.process_time() - begin) / len(starts)
+        held = json.loads((run / "cost.json").read_text())
+        (run / "cost.json").write_text(json.dumps(held | {split: seconds}))
+        np.save(kept, np.stack([result[name].to_numpy() for name in VARIABLES])[..., 1:-1, :])
+    return np.load(kept).astype(np.float64)
 
 
 def spectrum_of(states: np.ndarray) -> Spectrum:
