@@ -268,6 +268,11 @@ def cost_of(run: Path, split: str) -> list[Any]:
     return [len(windows), f"{seconds[str(max(windows))]:.4f}", f"{total:.1f}", f"{seconds[split]:.2f}"]
 
 
+def logged(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def starts_of(ds: xr.Dataset, split: str) -> np.ndarray:
     """Steps of the last known states of a split's realisations, ``[start]``."""
     hours = [(name, length) for name, (number, length) in REALISATIONS.items() for _ in range(number)]
