@@ -119,9 +119,7 @@ class _Trainer:
             for phase, dataset in data.items()
         }
         self.validation = self._validation(ds)
-        self.weight = area_weight(
-            self.layout.wet(ds), torch.from_numpy(self.grid.cell_area), self.relaxation
-        )
+        self.weight = area_weight(self.layout.wet(ds), torch.from_numpy(self.grid.cell_area), self.relaxation)
         torch.manual_seed(training.seed)
         self.step = self._build(ds, first if previous is None else None).to(ranks.device)
         self.objective = Objective(
