@@ -1,6 +1,6 @@
 """Two forecasters as one: the laws of every forecaster, and shares that are the best there are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from forecasting.baselines import Persistence
 from forecasting.fading import Fading, Fold, fitted_share, never_growing
 from oceanop.checkpoint import Checkpoint
 from oceanop.layout import Layout
+from tests.forecasting import test_forecasters as laws
 from tests.forecasting.conftest import operator
 
 LEADS, START = 7, 80
@@ -94,14 +95,22 @@ def test_the_short_one_is_not_run_past_its_last_share(ocean: xr.Dataset, layout:
     assert run(Fading(short, long, [0.5, 0.5, 0.0]), layout, ocean).shape[0] == LEADS
 
 
-def test_states_after_the_start_are_never_read(
-    ocean: xr.Dataset, checkpoint: Checkpoint, learned: tuple[LearnedForecaster, LearnedForecaster]
+@pytest.mark.parametrize(
+    "law",
+    [
+        laws.test_states_are_finite_and_zero_on_land,
+        laws.test_states_after_the_start_are_never_read,
+        laws.test_the_same_start_gives_the_same_forecast,
+        laws.test_more_past_than_needed_changes_nothing,
+    ],
+)
+def test_it_obeys_the_laws_of_every_forecaster(
+    ocean: xr.Dataset,
+    checkpoint: Checkpoint,
+    learned: tuple[LearnedForecaster, LearnedForecaster],
+    law: Callable[[tuple[Forecaster, Layout], xr.Dataset], None],
 ) -> None:
-    blind = ocean.copy(deep=True)
-    for name in ("uo", "vo"):
-        blind[name][START + 1 :] = np.nan
-    fading, layout = Fading(*learned, SHARE), checkpoint.layout
-    assert torch.equal(run(fading, layout, blind), run(fading, layout, ocean))
+    law((Fading(*learned, SHARE), checkpoint.layout), ocean)
 
 
 @pytest.mark.parametrize("share", [[], [0.5, 0.6], [1.2, 0.1], [0.3, -0.1], [float("nan")]])
