@@ -8,8 +8,6 @@ counts k^2 times its power.
 import torch
 from torch import Tensor
 
-from data_pipelines import WindowDataset
-
 ALONG = (-2, -1)  # dimensions y and x
 
 
@@ -54,37 +52,3 @@ def square_differences(field: Tensor, weight: Tensor) -> Tensor:
         for dim, pairs in zip(ALONG, pair_weights(weight), strict=True)
     ]
     return torch.stack(sums)
-
-
-def usual_differences(dataset: WindowDataset, weight: Tensor) -> Tensor:
-    """Root mean square difference between neighbours along y and along x, over the starts of all windows.
-
-    Parameters
-    ----------
-    dataset
-        Windows of the training period.
-    weight
-        As in :func:`pair_weights`.
-
-    Returns
-    -------
-    Tensor
-        Physical units, ``[2, state]``; 1 along a direction in which a channel has no pairs.
-
-    Raises
-    ------
-    ValueError
-        If a channel has no pairs at all, or its neighbours never differ along a direction.
-    """
-    total = torch.zeros(2, len(weight), dtype=torch.float64)
-    for window in (dataset[i] for i in range(len(dataset))):
-        total += square_differences(window.history[:, -1:].double(), weight.double())[..., 0]
-    area = torch.stack([pairs.sum((-2, -1)) for pairs in pair_weights(weight.double())])
-    for channel, sums, areas in zip(dataset.layout.state, total.T, area.T, strict=True):
-        if not (areas > 0).any() or ((areas > 0) & (sums == 0)).any():
-            raise ValueError(
-                f"training.gradient_weight: '{channel}' has no neighbouring ocean cells that ever differ over the "
-                "training period, and errors are measured in what they differ by; leave the option out."
-            )
-    mean = total / (area.clamp(min=torch.finfo(area.dtype).tiny) * len(dataset))
-    return torch.where(area > 0, mean.sqrt(), 1.0).float()

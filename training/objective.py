@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from oceanop.config import TrainingConfig
 from oceanop.rollout import rollout
 from oceanop.step import WindowStep
-from training.losses import energy_loss, error_scale, gradient_loss, window_loss
+from training.losses import error_scale, window_loss
 
 NOISE, DROPOUT = 1, 2  # keeps the streams of random numbers of one seed and step apart
 
@@ -23,32 +23,20 @@ class Objective(nn.Module):
     step
         What is trained.
     training
-        Terms of the loss, windows that gradients flow through, precision of the forward pass; the loss is always
+        Weighting of leads, windows that gradients flow through, precision of the forward pass; the loss is always
         float32.
     weight
         Cell area at ocean cells, ``[state, y, x]``.
     horizon
         Steps of one window.
-    differences
-        See :func:`training.neighbours.usual_differences`; None where ``training.gradient_weight`` is 0.
     """
 
     weight: Tensor
-    differences: Tensor | None
 
-    def __init__(
-        self,
-        step: WindowStep,
-        training: TrainingConfig,
-        *,
-        weight: Tensor,
-        horizon: int,
-        differences: Tensor | None = None,
-    ) -> None:
+    def __init__(self, step: WindowStep, training: TrainingConfig, *, weight: Tensor, horizon: int) -> None:
         super().__init__()
         self.step, self.choice, self.horizon = step, training, horizon
         self.register_buffer("weight", weight)
-        self.register_buffer("differences", differences)
 
     def forward(self, history: Tensor, forcing: Tensor, target: Tensor, noise: Tensor) -> Tensor:
         """Mean over the batch.
@@ -75,7 +63,8 @@ class Objective(nn.Module):
             history = torch.cat([history, forecast], dim=2)[:, :, -past:]
             forcing, target, start = forcing[:, :, ahead:], target[:, :, ahead:], None
         forecast = self._forecast(history, forcing, leads - ahead, start).float()
-        return self._loss(forecast, target, ahead)
+        scale = error_scale(self.step, leads, self.choice.lead_weighting, after=ahead)
+        return window_loss(forecast, target, scale=scale, weight=self.weight)
 
     def _forecast(self, history: Tensor, forcing: Tensor, leads: int, noise: Tensor | None) -> Tensor:
         noises = iter([noise])
@@ -88,21 +77,6 @@ class Objective(nn.Module):
                 leads=leads,
             )
             return torch.cat(list(windows), dim=2)
-
-    def _loss(self, forecast: Tensor, target: Tensor, after: int) -> Tensor:
-        choice = self.choice
-        scale = error_scale(self.step, after + target.shape[2], choice.lead_weighting, after=after)
-        loss = window_loss(forecast, target, scale=scale, weight=self.weight)
-        if choice.gradient_weight:
-            assert self.differences is not None
-            relative = (scale / self.step.std)[..., 0, 0]
-            usual = self.differences[:, :, None] * relative
-            error = gradient_loss(forecast, target, scale=usual, weight=self.weight)
-            loss = loss + choice.gradient_weight * error
-        if choice.energy_weight:
-            error = energy_loss(forecast, target, mean=self.step.mean, scale=scale, weight=self.weight)
-            loss = loss + choice.energy_weight * error
-        return loss
 
 
 def history_noise(

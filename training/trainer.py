@@ -29,7 +29,6 @@ from training.facts import common_facts, provenance
 from training.folder import begin_folder, begun_by, check_store, last_words, previous_state
 from training.growth import change_growth
 from training.losses import area_weight
-from training.neighbours import usual_differences
 from training.objective import Objective, history_noise, seed_dropout
 from training.optimizer import Descent, Gradient
 from training.parallel import Ranks, job, join
@@ -127,7 +126,6 @@ class _Trainer:
             training,
             weight=self.weight,
             horizon=run.model.horizon,
-            differences=usual_differences(first, self.weight) if training.gradient_weight else None,
         ).to(ranks.device)
         self.weight = self.objective.weight
         self.averaged = copy.deepcopy(self.step)  # its own weights are never used: it takes the averages

@@ -86,12 +86,6 @@ class TrainingConfig(Choice):
         le=1,
         description="0: leads weigh by their errors; 1: each by the growth of changes, all alike",
     )
-    gradient_weight: float = Field(
-        0.0, ge=0, description="weight of the error of differences between neighbouring ocean cells"
-    )
-    energy_weight: float = Field(
-        0.0, ge=0, description="weight of the error of a forecast's strength, its root mean square anomaly"
-    )
     windows: Count | tuple[Count, ...] = Field(
         2,
         description="windows unrolled in the last part of training; or, as in [1, 2, 4], in parts of equal length",

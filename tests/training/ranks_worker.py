@@ -46,8 +46,6 @@ QUANTIZED = {
 FAR = {
     "windows": [1, 2, 3],
     "gradient_windows": 1,
-    "gradient_weight": 0.3,
-    "energy_weight": 0.2,
     "validate_every": 6,
 }
 # no validation is better than the first
