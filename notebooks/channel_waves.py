@@ -30,7 +30,14 @@ from oceanop import Grid, load_checkpoint
 from oceanop.build import build_step
 from oceanop.config.run import parse_run
 from oceanop.constants import EARTH_RADIUS, EARTH_ROTATION
-from oceanop.dispersion import Spectrum, energy_spectrum, kernel_norm, share_by_chance, share_on_curves
+from oceanop.dispersion import (
+    Spectrum,
+    energy_spectrum,
+    kernel_norm,
+    near_curves,
+    share_by_chance,
+    share_on_curves,
+)
 from oceanop.layout import cf_attributes
 from oceanop.waves import WaveChannel, free_waves, random_amplitudes, superpose
 from training import train
@@ -393,18 +400,21 @@ def draw_spectra(to: Path, spectra: dict[str, Spectrum]) -> None:
 
 
 def draw_kernel(to: Path, checkpoint: Any) -> None:
-    """Where the kernel has learned: norm of its change since the random start, with the curves."""
+    """Where the kernel has learned: norm of its change since the random start, on and off the curves."""
     model = checkpoint.run.model
     hours = model.history + model.horizon + model.padding[0]
     torch.manual_seed(checkpoint.run.training.seed)
     start = build_step(
         checkpoint.run, checkpoint.layout, static=checkpoint.weights["static"], wet=checkpoint.weights["wet"]
     )
-    norms = []
+    norms, nearness = [], []
     for end, begin in zip(checkpoint.step.operator.blocks, start.operator.blocks, strict=True):
         change = (end.spectral.weight - begin.spectral.weight).detach().numpy()
         norm, frequency, wavenumber = kernel_norm(change, window=hours * HOUR, length=CHANNEL.length)
         norms.append(norm / np.sqrt(np.mean(norm**2)))
+        of = Spectrum(norm**2, frequency, wavenumber, np.ones(len(frequency)))
+        near = near_curves(of, CHANNEL.frequencies(wavenumber, HIGHEST_MODE), bins=0.5)
+        nearness.append(math.sqrt(of.power[near].mean() / of.power[~near].mean()))
     limits = mpl.colors.Normalize(min(map(np.min, norms)), max(map(np.max, norms)))
     figure, panels = plt.subplots(
         1,
@@ -418,7 +428,7 @@ def draw_kernel(to: Path, checkpoint: Any) -> None:
     for layer, (axes, norm) in enumerate(zip(panels[0], norms, strict=True), start=1):
         number = wavenumber * CHANNEL.length / (2 * np.pi)
         image = axes.pcolormesh(number, frequency * DAY / (2 * np.pi), norm, norm=limits, cmap="viridis")
-        axes.set_title(f"layer {layer}", fontsize=10)
+        axes.set_title(f"layer {layer}: on the curves {nearness[layer - 1]:.2f} × elsewhere", fontsize=10)
         draw_curves(axes, "white")
     panels[0, 0].set_ylabel("frequency (cycles a day)")
     figure.supxlabel("wavelengths in the channel's length; positive: crests move east", fontsize=10)
