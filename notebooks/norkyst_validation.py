@@ -60,6 +60,9 @@ SETTINGS: dict[str, dict[str, list[str]]] = {
         "lead weighting 1": ["training.lead_weighting=1"],
         "time padding 4": ["model.padding=[4,0,0]"],
         "one window only": ["training.windows=1"],
+        "windows 1 2 3": ["training.windows=[1,2,3]"],
+        "pushforward": ["training.gradient_windows=1"],
+        "pushforward in windows 1 2 3": ["training.windows=[1,2,3]", "training.gradient_windows=1"],
     },
     "norkyst-fno": {
         "start": [],
@@ -97,14 +100,15 @@ def main() -> None:
                 run = given.to / f"{preset}-{setting.replace(' ', '-')}-fold-{number}-seed-{seed}"
                 settings = load_run(preset, [*BASE, *START[preset], *changes, f"training.seed={seed}"])
                 train(settings, store, run, resume=True)
-                step, error, curve = result(run)
-                row = [preset, setting, fold, seed, step, f"{error:.4f}", " ".join(curve)]
+                step, error, rough, curve = result(run)
+                row = [preset, setting, fold, seed, step, f"{error:.4f}", f"{rough:.3f}", " ".join(curve)]
                 print(*row, sep=",", flush=True)
                 rows.append(row)
     given.table.parent.mkdir(parents=True, exist_ok=True)
     with given.table.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["preset", "setting", "fold", "seed", "best_step", "rmse", "rmse_every_25_steps"])
+        names = ["best_step", "rmse", "roughness_of_last_lead", "rmse_every_25_steps"]
+        table.writerow(["preset", "setting", "fold", "seed", *names])
         table.writerows(rows)
 
 
@@ -122,12 +126,17 @@ def questions(only: list[str]) -> Iterator[tuple[str, str, list[str]]]:
                 yield preset, setting, changes
 
 
-def result(run: Path) -> tuple[int, float, list[str]]:
-    """Best step, its error over both components and all leads (m/s), and the error at every validation."""
+def result(run: Path) -> tuple[int, float, float, list[str]]:
+    """Best step, its error over both components and all leads (m/s), its roughness, and the error at every validation.
+
+    Roughness is that of the last lead, 1 where the forecast has the small scales of the truth.
+    """
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    errors = {row["step"]: pooled(row["validation"]) for row in rows if "validation" in row}
+    scores = {row["step"]: row["validation"] for row in rows if "validation" in row}
+    errors = {step: pooled(validation) for step, validation in scores.items()}
     best = min(errors, key=lambda step: errors[step])
-    return best, errors[best], [f"{error:.4f}" for error in errors.values()]
+    rough = [list(scores[best]["roughness"][name].values())[-1] for name in ("uo", "vo")]
+    return best, errors[best], sum(rough) / 2, [f"{error:.4f}" for error in errors.values()]
 
 
 def pooled(validation: dict[str, dict[str, float]]) -> float:
