@@ -33,6 +33,7 @@ class FNOConfig(_Operator):
     horizon: int = Field(6, ge=1, description="future steps of one window; 1 is the one-step FNO")
     modes: tuple[Count, Count] = Field((20, 20), description="kept modes along (y, x)")
     width: int = Field(40, ge=1, description="hidden channels")
+    gate: bool = Field(False, description="coast-aware gates in each layer; the standard FNO has none")
 
 
 class FNOtDConfig(_Operator):

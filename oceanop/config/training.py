@@ -40,7 +40,9 @@ class TrainingConfig(Choice):
         description="arithmetic of the forward pass; with bfloat16 weights and spectral parts stay float32",
     )
     checkpoint_activations: bool = Field(
-        False, description="compute each layer again in the backward pass instead of keeping what it made"
+        False,
+        description="compute each layer again in the backward pass instead of keeping what it made; on the CPU in "
+        "float32 layers do so anyway, but for those with dropout",
     )
     optimizer: Literal["adamw", "sgdem", "qgenx", "qoda"] = Field(
         "adamw",

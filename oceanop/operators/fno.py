@@ -7,16 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from oceanop.operators.inputs import check_inputs, land_free
-from oceanop.operators.recompute import run_layer
+from oceanop.operators.layer import Gate, Pointwise, linear_weights, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
 
 
 class FNO(nn.Module):
     """neuraloperator's ``FNO`` over (y, x) behind the project's signature (Li et al. 2021, arXiv 2010.08895).
 
-    The spectral convolutions are :class:`SpectralConv`: the same function of the same weights on even grids, right on
-    odd ones too, with real, mode-major weights, and the precision that is said there. It returns what ``history``
-    came in, float32, under autocast too.
+    neuraloperator makes its weights; layers run as FNOtD's do, channels last. The spectral convolutions are
+    :class:`SpectralConv`: the same function of the same weights on even grids, right on odd ones too, with real,
+    mode-major weights, and the precision that is said there. It returns what ``history`` came in, float32, under
+    autocast too.
 
     Parameters
     ----------
@@ -30,10 +31,14 @@ class FNO(nn.Module):
         Hidden channels.
     layers
         Number of spectral layers.
+    gate
+        Scale features by learned functions of the static fields in each layer, as FNOtD does; the standard FNO has
+        none.
     dropout
         Share of the hidden channels that training silences in the channel mixing of each layer.
     checkpoint_activations
-        While training, recompute each layer in the backward pass instead of keeping its activations.
+        While training, recompute each layer in the backward pass instead of keeping its activations, where layers do
+        not do so anyway (:func:`oceanop.operators.layer.spectral_layer`).
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class FNO(nn.Module):
         modes: Sequence[int] = (20, 20),
         width: int = 48,
         layers: int = 4,
+        gate: bool = False,
         dropout: float = 0.0,
         checkpoint_activations: bool = False,
     ) -> None:
@@ -71,6 +77,7 @@ class FNO(nn.Module):
             channel_mlp_dropout=dropout,
             conv_module=ChannelsFirstConv,
         )
+        self.gates = nn.ModuleList(Gate(static_channels, width) for _ in range(layers if gate else 0))
         self.register_state_dict_post_hook(_tensors_only)
 
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
@@ -78,15 +85,34 @@ class FNO(nn.Module):
         check_inputs(self, history, forcing, static)
         wet, history = land_free(history, static)
         fixed = static[None].expand(history.shape[0], -1, -1, -1)
-        x = torch.cat([history.flatten(1, 2), forcing.flatten(1, 2), fixed], dim=1)
-        # The network's own forward, written out because there is no other place between its layers.
-        x = self.network.lifting(x)
+        x = torch.cat([history.flatten(1, 2), forcing.flatten(1, 2), fixed], dim=1).permute(0, 2, 3, 1)
+        x = perceptron(x, *self.network.lifting.fcs).to(history.dtype)
         for layer in range(self.network.n_layers):
-            x = run_layer(
-                self.network.fno_blocks, x, layer, recompute=self.training and self.checkpoint_activations
-            )
-        change = self.network.projection(x).unflatten(1, (self.state_channels, self.horizon))
-        return (history[:, :, -1:] + change) * wet
+            x = self._layer(layer, x, static)
+        change = perceptron(x, *self.network.projection.fcs).permute(0, 3, 1, 2)
+        return (history[:, :, -1:] + change.unflatten(1, (self.state_channels, self.horizon))) * wet
+
+    def _layer(self, number: int, x: Tensor, static: Tensor) -> Tensor:
+        blocks: Any = self.network.fno_blocks
+        convolution, mixing = blocks.convs[number], blocks.channel_mlp[number]
+        widen, narrow = (linear_weights(module) for module in mixing.fcs)
+        gate = self.gates[number] if self.gates else None
+        inner = number < self.network.n_layers - 1  # the last layer is linear but for its perceptron
+        return spectral_layer(
+            x,
+            convolution.spectral,
+            Pointwise(
+                blocks.fno_skips[number].conv.weight.flatten(1),
+                convolution.bias.flatten(),
+                *widen,
+                *narrow,
+                blocks.channel_mlp_skips[number].weight.flatten(),
+            ),
+            gates=gate.factors(static.permute(1, 2, 0)) if isinstance(gate, Gate) else None,
+            active=(inner, inner),
+            silence=tuple(mixing.dropout or ()),
+            recompute=self.training and self.checkpoint_activations,
+        )
 
 
 class ChannelsFirstConv(nn.Module):

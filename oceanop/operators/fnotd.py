@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop.operators.inputs import check_inputs, land_free, window_channels
-from oceanop.operators.recompute import run_layer
+from oceanop.operators.layer import Gate, Pointwise, linear_weights, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
 
 
@@ -39,7 +39,8 @@ class FNOtD(nn.Module):
     dropout
         Share of the channels that training silences in each layer.
     checkpoint_activations
-        While training, recompute each layer in the backward pass instead of keeping its activations.
+        While training, recompute each layer in the backward pass instead of keeping its activations, where layers do
+        not do so anyway (:func:`oceanop.operators.layer.spectral_layer`).
     """
 
     def __init__(
@@ -97,15 +98,21 @@ class FNOtD(nn.Module):
         check_inputs(self, history, forcing, static)
         wet, history = land_free(history, static)
         # Layers add small changes to x: under autocast, bfloat16 would round them away, so the sum stays in float32.
-        x = self.lifting(window_channels(history, forcing, static, self.horizon)).to(history.dtype)
+        x = perceptron(
+            window_channels(history, forcing, static, self.horizon), self.lifting[0], self.lifting[2]
+        )
+        x = x.to(history.dtype)
         t, y, x_size = x.shape[1:4]
         pad_t, pad_y, pad_x = self.padding
         if any(self.padding):
             x = functional.pad(x, (0, 0, 0, pad_x, 0, pad_y, 0, pad_t))
         fields = functional.pad(static, (0, pad_x, 0, pad_y)).permute(1, 2, 0)
-        for block in self.blocks:
-            x = run_layer(block, x, fields, recompute=self.training and self.checkpoint_activations)
-        change = self.projection(x[:, self.history : t, :y, :x_size]).permute(0, 4, 1, 2, 3)
+        for number, block in enumerate(self.blocks, start=1):
+            # What the last layer would make of the past is never read.
+            wanted = slice(self.history, t) if number == len(self.blocks) else slice(None)
+            x = block(x, fields, wanted, recompute=self.training and self.checkpoint_activations)
+        change = perceptron(x[:, :, :y, :x_size], self.projection[0], self.projection[2])
+        change = change.permute(0, 4, 1, 2, 3)
         return (history[:, :, -1:] + change) * wet
 
 
@@ -118,18 +125,16 @@ class _Block(nn.Module):
         self.pointwise = nn.Linear(width, width)
         self.mixing = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.dropout = nn.Dropout(dropout)
-        self.gate: nn.Sequential | None = None
-        if static_channels:
-            opening = nn.Linear(width, 2 * width)
-            # Gates open as 1: the network begins as the ungated one.
-            nn.init.zeros_(opening.weight)
-            nn.init.zeros_(opening.bias)
-            self.gate = nn.Sequential(nn.Linear(static_channels, width), nn.GELU(), opening)
+        self.gate = Gate(static_channels, width) if static_channels else None
 
-    def forward(self, x: Tensor, static: Tensor) -> Tensor:
-        if self.gate is None:
-            convolved = self.spectral(x)
-        else:
-            before, after = (1 + self.gate(static)).chunk(2, dim=-1)
-            convolved = after * self.spectral(before * x)
-        return x + self.dropout(self.mixing(functional.gelu(convolved + self.pointwise(x))))
+    def forward(self, x: Tensor, static: Tensor, wanted: slice, *, recompute: bool) -> Tensor:
+        widen, narrow = linear_weights(self.mixing[0]), linear_weights(self.mixing[2])
+        return spectral_layer(
+            x,
+            self.spectral,
+            Pointwise(*linear_weights(self.pointwise), *widen, *narrow),
+            gates=None if self.gate is None else self.gate.factors(static),
+            silence=(self.dropout,),
+            wanted=wanted,
+            recompute=recompute,
+        )

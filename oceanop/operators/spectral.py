@@ -1,7 +1,8 @@
 """Spectral convolution: a learned complex matrix for every kept (frequency and) wavenumber, by pruned transforms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +56,27 @@ class SpectralConv(nn.Module):
             return self._convolve(x.to(torch.promote_types(x.dtype, torch.float32)))
 
     def _convolve(self, x: Tensor) -> Tensor:
-        sizes = x.shape[1:-1]
-        basis = [_basis(n, m, x.dtype, x.device) for n, m in zip(sizes[:-1], self.modes[:-1], strict=True)]
-        analysis, synthesis = _real_basis(sizes[-1], self.modes[-1], x.dtype, x.device)
-        return _synthesise(self._mix(_analyse(x, analysis, basis)), synthesis, basis)
+        analysis, synthesis = self.row_basis(x)
+        return torch.matmul(synthesis, self.mix_rows(torch.matmul(analysis, x), x.shape[1:-1]))
+
+    def row_basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Analysis ``[coefficient, x]`` and synthesis ``[x, coefficient]`` along the last axis of a field."""
+        return _once(_real_basis)(x.shape[-2], self.modes[-1], x.dtype, x.device)
+
+    def mix_rows(self, rows: Tensor, sizes: Sequence[int]) -> Tensor:
+        """What lies between analysis and synthesis of rows: the other axes' transforms, and the modes' matrices.
+
+        Parameters
+        ----------
+        rows
+            Coefficients along the last axis, cosines before sines, ``[batch, *axes but the last, coefficient, in]``.
+        sizes
+            Points along all axes of the field.
+        """
+        dtype, device, modes = rows.dtype, rows.device, self.modes
+        basis = [_once(_basis)(sizes[axis], modes[axis], dtype, device) for axis in range(len(modes) - 2)]
+        pair = _once(_pair_basis)(sizes[-2], modes[-2], dtype, device) if len(modes) > 1 else None
+        return _synthesise(self._mix(_analyse(rows, pair, basis)), pair, basis)
 
     def _mix(self, spectrum: Tensor) -> Tensor:
         """Multiply each mode's channels ``[batch, *modes, in]`` by its matrix."""
@@ -73,20 +91,45 @@ class SpectralConv(nn.Module):
         return mixed.transpose(0, 1).reshape(spectrum.shape[0], *kept, self.out_channels)
 
 
-def _analyse(x: Tensor, analysis: Tensor, basis: list[Tensor]) -> Tensor:
-    """Kept Fourier coefficients of a real field, ``[batch, *modes, channel]``."""
-    halves = torch.matmul(analysis, x)
-    spectrum = torch.complex(*halves.chunk(2, dim=-2))
+Pair = tuple[Tensor, Tensor] | None
+
+
+def _analyse(rows: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
+    """Kept Fourier coefficients of a real field, ``[batch, *modes, channel]``, from those of its rows.
+
+    The axis next to the rows is summed in real arithmetic: only what it leaves, some modes of many rows, is ever
+    written as complex numbers.
+    """
+    wavenumbers, channels = rows.shape[-2] // 2, rows.shape[-1]
+    halves = rows.unflatten(-2, (2, wavenumbers)).flatten(-2)
+    if pair is None:
+        real, imaginary = halves.unbind(-2)
+    else:
+        sums = torch.matmul(pair[0], halves.flatten(-2)).unflatten(-1, (2, -1))
+        (cos_real, cos_imaginary), (sin_real, sin_imaginary) = (
+            half.unbind(-2) for half in sums.chunk(2, dim=-3)
+        )
+        real, imaginary = cos_real + sin_imaginary, cos_imaginary - sin_real
+    spectrum = torch.complex(real, imaginary).unflatten(-1, (wavenumbers, channels))
     for axis in range(len(basis), 0, -1):
         spectrum = _along(basis[axis - 1].conj(), spectrum, axis) / basis[axis - 1].shape[1]
     return spectrum
 
 
-def _synthesise(spectrum: Tensor, synthesis: Tensor, basis: list[Tensor]) -> Tensor:
-    """The real field of kept coefficients; as ``irfftn``, it takes the real part at zero wavenumber along x."""
+def _synthesise(spectrum: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
+    """Coefficients of the rows of a real field from all its kept ones.
+
+    As ``irfftn``, what is made of them takes the real part at zero wavenumber along x.
+    """
     for axis, matrix in enumerate(basis, start=1):
         spectrum = _along(matrix.transpose(0, 1), spectrum, axis)
-    return torch.matmul(synthesis, torch.cat([spectrum.real, spectrum.imag], dim=-2))
+    real, imaginary = spectrum.real, spectrum.imag
+    rows = torch.cat([real, imaginary], dim=-2)
+    if pair is None:
+        return rows
+    turned = torch.cat([-imaginary, real], dim=-2)
+    both = torch.cat([rows, turned], dim=-3).flatten(-2)
+    return torch.matmul(pair[1], both).unflatten(-1, rows.shape[-2:])
 
 
 def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -96,20 +139,27 @@ def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     return product.reshape(*x.shape[:axis], matrix.shape[0], *rest)
 
 
-@lru_cache(maxsize=64)
 def _basis(size: int, modes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``exp(2 pi i k n / size)`` for the kept frequencies, complex ``[modes, size]``."""
     kept = min(modes, size)
     k = torch.arange(kept, device=device) - kept // 2
-    return torch.polar(*_unit(k, size, device)).to(dtype.to_complex())
+    angle = _angle(k, size, device)
+    return torch.complex(torch.cos(angle).to(dtype), torch.sin(angle).to(dtype))
 
 
-@lru_cache(maxsize=64)
+def _pair_basis(size: int, modes: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Analysis ``[2 kept, size]`` and synthesis ``[size, 2 kept]`` of the axis next to rows: cosines, then sines."""
+    kept = min(modes, size)
+    angle = _angle(torch.arange(kept, device=device) - kept // 2, size, device)
+    waves = torch.cat([torch.cos(angle), torch.sin(angle)])
+    return (waves / size).to(dtype), waves.transpose(0, 1).to(dtype).contiguous()
+
+
 def _real_basis(size: int, modes: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Analysis ``[2 kept, size]`` and synthesis ``[size, 2 kept]`` of a real axis: cosine rows, then sine rows."""
     kept = min(modes // 2, size // 2) + 1
     k = torch.arange(kept, device=device)
-    _, angle = _unit(k, size, device)
+    angle = _angle(k, size, device)
     # A mode and its conjugate are one real wave, but the mean and the shortest wave are their own conjugates.
     twice = torch.where((k == 0) | (2 * k == size), 1.0, 2.0)[:, None]
     analysis = torch.cat([torch.cos(angle), -torch.sin(angle)]) / size
@@ -117,8 +167,15 @@ def _real_basis(size: int, modes: int, dtype: torch.dtype, device: torch.device)
     return analysis.to(dtype), synthesis.to(dtype).contiguous()
 
 
-def _unit(k: Tensor, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Modulus and phase of the Fourier matrix, in float64: the product k n is reduced before it is scaled."""
+_remembered = {make: lru_cache(maxsize=64)(make) for make in (_basis, _pair_basis, _real_basis)}
+
+
+def _once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """``make`` with a memory of what it has made; a compiler sees through the arithmetic, not through a memory."""
+    return make if torch.compiler.is_compiling() else _remembered[make]
+
+
+def _angle(k: Tensor, size: int, device: torch.device) -> Tensor:
+    """Phase ``2 pi k n / size`` of the Fourier matrix, in float64: the product k n is reduced before it is scaled."""
     n = torch.arange(size, device=device)
-    phase = torch.remainder(k[:, None] * n, size).to(torch.float64) * (2 * torch.pi / size)
-    return torch.ones_like(phase), phase
+    return torch.remainder(k[:, None] * n, size).to(torch.float64) * (2 * torch.pi / size)
