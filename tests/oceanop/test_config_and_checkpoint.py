@@ -189,8 +189,8 @@ def test_all_options_that_turn_nothing_are_named_at_once() -> None:
 
 
 def test_the_keys_that_are_told_are_those_of_the_model_chosen() -> None:
-    with pytest.raises(ValueError, match=r"unknown key 'model.gate'") as told:
-        load_run("norkyst-fno", ["model.gate=true"])
+    with pytest.raises(ValueError, match=r"unknown key 'model.kernel'") as told:
+        load_run("norkyst-fno", ["model.kernel=3"])
     assert "padding" not in str(told.value)
 
 
