@@ -92,7 +92,7 @@ FORECASTERS: dict[str, dict[str, Any]] = {
             "width": 24,
             "layers": 4,
         },
-        "training": {"steps": 450, "noise": 0.01, "windows": 2, "unroll_from": 0.6, "learning_rate": 3e-3},
+        "training": {"steps": 350, "noise": 0.01, "windows": [1, 2, 4], "learning_rate": 3e-3},
     },
     "FNO-one-step-vanilla": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 40, "layers": 4},
@@ -104,7 +104,7 @@ FORECASTERS: dict[str, dict[str, Any]] = {
     },
     "FNO-channels": {
         "model": {"name": "FNO", "history": 6, "horizon": 6, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 1950, "noise": 0.01, "windows": 2, "unroll_from": 0.6, "learning_rate": 2e-3},
+        "training": {"steps": 1300, "noise": 0.01, "windows": [1, 2, 4], "learning_rate": 2e-3},
     },
 }
 

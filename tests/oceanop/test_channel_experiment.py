@@ -12,7 +12,7 @@ import pytest
 from data_pipelines import WindowDataset, open_store
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "channel_waves.py"
-SMALL = {"train": (3, 20), "validation": (2, 12), "tuning": (1, 46), "test": (2, 46)}
+SMALL = {"train": (3, 32), "validation": (2, 12), "tuning": (1, 46), "test": (2, 46)}
 
 
 @pytest.fixture
