@@ -12,7 +12,7 @@ STAMP := $(VENV)/installed
 TO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo norkyst norkyst-validation waves exchange compression lint format benchmark clean
+.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-comparison waves exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -52,6 +52,12 @@ norkyst: $(STAMP)  ## the README's results: three seeds of each operator on the 
 
 norkyst-validation: $(STAMP)  ## how the shipped settings were chosen, without the test hours
 	$(BIN)/python notebooks/norkyst_validation.py --to runs/validation
+
+norkyst-ablation: $(STAMP)  ## what each part of FNOtD is worth, on hours held out of training, three seeds
+	$(BIN)/python notebooks/norkyst_ablation.py --to runs/ablation
+
+norkyst-comparison: $(STAMP)  ## FNOtD beside FNOs given all that it has, at equal samples, cost and parameters
+	$(BIN)/python notebooks/norkyst_comparison.py --to runs/comparison
 
 waves: $(STAMP)  ## free forecasts of a channel against its dispersion curves: FNOtD beside three FNOs, three seeds
 	$(BIN)/python notebooks/channel_waves.py --to runs/waves

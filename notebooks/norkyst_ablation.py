@@ -1,0 +1,212 @@
+"""What each part of FNOtD is worth on the shipped sample: one thing changed at a time, on hours held out of training.
+
+    python notebooks/norkyst_ablation.py --to runs/ablation [--only WORD ...] [--seeds 0 1 2]
+
+Runs are those of ``norkyst_validation.py``, in its two folds, for as many steps as the preset has. They are scored by
+free forecasts of up to 11 hours from every hour held out that has a whole history there: one start alone is noise. The
+test hours are never read. A history of 12 hours leaves too few of these starts and is not among the rows. A stopped
+command goes on where it was; several processes with the same words share the runs. Results go to
+``notebooks/results/norkyst/ablation.csv``.
+"""
+
+import json
+import math
+import statistics
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from norkyst_comparison import asked, taken, words_given, write_table
+from norkyst_validation import FOLDS, ingest_fold
+from torch import Tensor
+
+from data_pipelines import WindowDataset, open_store
+from oceanop import Grid, load_checkpoint
+from oceanop.checkpoint import Checkpoint
+from oceanop.config import Run, load_run
+from oceanop.rollout import rollout
+from oceanop.step import WindowStep
+from training import train
+from training.losses import area_weight
+
+SCORE_EVERY = 25  # steps between scores of a run
+
+FROM_THE_MEAN = "from the training mean"  # instead of the last state, which no option of a run says
+# What each row changes in the preset.
+ABLATION: dict[str, list[str]] = {
+    "preset": [],
+    "without gate": ["model.gate=false"],
+    "weight decay 0.1": ["training.weight_decay=0.1"],
+    "weight decay 1": ["training.weight_decay=1.0"],
+    "noise 0": ["training.noise=0"],
+    "noise 0.3": ["training.noise=0.3"],
+    "without wind": ["data.forcing=[]"],
+    FROM_THE_MEAN: [],
+    "ema 0.98": ["training.ema_decay=0.98"],
+    "ema 0.995": ["training.ema_decay=0.995"],
+    "dropout 0.1": ["model.dropout=0.1"],
+    "width 16": ["model.width=16"],
+    "padding of space 8": ["model.padding=[0,8,8]"],
+    "padding of time 4": ["model.padding=[4,0,0]"],
+    "one window": ["training.windows=1"],
+    "width 32": ["model.width=32"],
+    "three windows": ["training.windows=3"],
+    "window 6 + 3": ["model.horizon=3", "training.windows=4"],
+}
+
+
+class FromTheMean(WindowStep):
+    """A window step whose operator says the state itself, in standard deviations from the mean of training."""
+
+    def forward(self, history: Tensor, forcing: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Future states; shapes as :meth:`WindowStep.forward`."""
+        wet = self.wet[:, None]
+        seen = (history - self.mean) / self.std if noise is None else (history - self.mean) / self.std + noise
+        seen = torch.where(wet, seen, 0.0)
+        future = self.operator(seen, self._features(forcing), self.static)
+        return torch.where(wet, (future - seen[:, :, -1:]) * self.std + self.mean, 0.0)
+
+
+def main() -> None:
+    """Train what is missing, and write the table of all that is there."""
+    given = words_given(__doc__)
+    ablate(given.to, given.only, given.seeds, given.results)
+
+
+def ablate(to: Path, only: list[str], seeds: list[int], results: Path) -> None:
+    """One thing changed at a time, seeds outermost."""
+    stores = [to / f"fold-{number}.zarr" for number in range(len(FOLDS))]
+    with taken(to / "folds", wait=True):
+        for store, splits in zip(stores, FOLDS.values(), strict=True):
+            if not (store / "zarr.json").exists():
+                ingest_fold(store, splits)
+    for seed in seeds:
+        for setting, changes in ABLATION.items():
+            for number, store in enumerate(stores):
+                run = to / f"{setting.replace(' ', '-')}-fold-{number}-seed-{seed}"
+                if not asked(setting, only) or (run / "scored.json").exists():
+                    continue
+                with taken(run) as mine:
+                    if mine:
+                        fixed = ["training.threads=1", f"training.seed={seed}", 'data.fit=["train"]']
+                        settings = load_run(
+                            "norkyst-fnotd", [*changes, *fixed, "training.validate_every=200"]
+                        )
+                        with of_setting(setting):
+                            scored_run(settings, store, run)
+                        told = {"setting": setting, "fold": list(FOLDS)[number], "seed": seed}
+                        (run / "scored.json").write_text(json.dumps(told))
+                        write_ablation(to, results)
+    write_ablation(to, results)
+
+
+def of_setting(setting: str) -> AbstractContextManager[Any]:
+    """What a setting needs while it is trained and scored, beside its run."""
+    return patch("oceanop.build.WindowStep", FromTheMean) if setting == FROM_THE_MEAN else nullcontext()
+
+
+def scored_run(settings: Run, store: Path, run: Path) -> None:
+    """Train, and score the averaged weights on the hours held out every 25 steps."""
+    last = run / "checkpoints" / "last"
+
+    def score(done: int) -> None:
+        if done % SCORE_EVERY == 0 and done > SCORE_EVERY and not (run / f"score-{done}.json").exists():
+            values = squared_errors(load_checkpoint(last), store)
+            (run / f"score-{done}.json").write_text(json.dumps(values))
+
+    if last.exists():
+        score(load_checkpoint(last).steps)  # it may have been stopped in between
+    train(settings, store, run, resume=True, progress=lambda words, done, total: score(done))
+
+
+@torch.no_grad()
+def squared_errors(checkpoint: Checkpoint, store: Path) -> list[list[float]]:
+    """Mean square of both components (m2 s-2) at each lead, from each start held out, with as many leads as fit."""
+    ds = open_store(store)
+    weight = area_weight(
+        checkpoint.layout.wet(ds), torch.from_numpy(Grid.from_dataset(ds).cell_area)
+    ).unsqueeze(1)
+    rows = []
+    first, last = (np.datetime64(time) for time in FOLDS[fold_of(store)]["validation"])
+    held = int((last - first) / np.timedelta64(1, "h")) + 1
+    for leads in range(held - checkpoint.history, 0, -1):
+        # Of windows with so many leads the last one is the start after which no more hours are held out.
+        windows = WindowDataset(ds, checkpoint.history, leads, "validation", checkpoint.layout)
+        window = windows[len(windows) - 1]
+        parts = rollout(
+            checkpoint.step,
+            window.history[None],
+            window.forcing[None],
+            horizon=checkpoint.horizon,
+            leads=leads,
+        )
+        error = torch.cat(list(parts), dim=2)[0] - window.target
+        rows.append(((error.square() * weight).sum((0, 2, 3)) / weight.sum()).tolist())
+    return rows
+
+
+def fold_of(store: Path) -> str:
+    """Name of the fold that a store holds."""
+    return list(FOLDS)[int(store.stem.removeprefix("fold-"))]
+
+
+def over_starts(squares: list[list[float]]) -> float:
+    """Root mean square over all starts and leads."""
+    return math.sqrt(statistics.fmean(value for row in squares for value in row))
+
+
+def over_leads(squares: list[list[float]]) -> float:
+    """Root mean square in which each lead weighs alike, however many starts have it."""
+    longest = max(map(len, squares))
+    means = [statistics.fmean(row[lead] for row in squares if lead < len(row)) for lead in range(longest)]
+    return math.sqrt(statistics.fmean(means))
+
+
+def write_ablation(to: Path, results: Path) -> None:
+    """The table of all finished runs, and in words how each setting compares with the preset."""
+    rows = []
+    for path in sorted(to.glob("*/scored.json")):
+        told = json.loads(path.read_text())
+        scores = {
+            int(file.stem.removeprefix("score-")): json.loads(file.read_text())
+            for file in path.parent.glob("score-*.json")
+        }
+        curve = {step: over_starts(scores[step]) for step in sorted(scores)}
+        best = min(curve, key=lambda step: curve[step])
+        rows.append(
+            {
+                **told,
+                "rmse": f"{curve[max(curve)]:.5f}",
+                "best_rmse": f"{curve[best]:.5f}",
+                "best_step": best,
+                "rmse_leads_alike": f"{over_leads(scores[max(curve)]):.5f}",
+                "rmse_from_step_50_every_25": " ".join(f"{value:.4f}" for value in curve.values()),
+            }
+        )
+    rows.sort(key=lambda row: (list(ABLATION).index(row["setting"]), row["fold"], row["seed"]))
+    write_table(results / "ablation.csv", rows)
+    for measure in ("rmse", "best_rmse"):
+        for line in against_preset(rows, measure):
+            print(measure, line, flush=True)
+
+
+def against_preset(rows: list[dict[str, Any]], measure: str) -> list[str]:
+    """Mean over runs of each setting, and its mean difference from the preset's run of the same fold and seed."""
+    values = {(row["setting"], row["fold"], row["seed"]): float(row[measure]) for row in rows}
+    lines = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        own = {key[1:]: value for key, value in values.items() if key[0] == setting}
+        pairs = [value - values["preset", *key] for key, value in own.items() if ("preset", *key) in values]
+        line = f"{setting}: {statistics.fmean(own.values()):.4f} over {len(own)} runs"
+        if setting != "preset" and len(pairs) > 1:
+            error = statistics.stdev(pairs) / math.sqrt(len(pairs))
+            line += f", {statistics.fmean(pairs):+.4f} against the preset, standard error {error:.4f}"
+        lines.append(line)
+    return lines
+
+
+if __name__ == "__main__":
+    main()
