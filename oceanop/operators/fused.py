@@ -5,8 +5,8 @@ it the page faults and the traffic, of six fields a layer (Chen et al. 2016, arX
 """
 
 from collections.abc import Callable, Sequence
-from itertools import product
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,27 @@ CACHED = (
     150_000  # entries of a field that are worked on at once: a handful of such pieces fill a core's cache
 )
 
-Rows = tuple[int, int]
 Gradients = tuple[Tensor | None, ...]
+
+
+class Piece(NamedTuple):
+    """Some rows of a plane, or all rows of some planes: one piece of memory in each field."""
+
+    planes: slice  # of the layer's input
+    wanted: slice  # the same among the planes that are kept
+    rows: slice
+
+    def of(self, field: Tensor, *, wanted: bool = False) -> Tensor:
+        """``[row, ...]`` of a field ``[plane, y, ...]``."""
+        return field[self.wanted if wanted else self.planes, self.rows].flatten(0, 1)
+
+    def gate(self, gate: Tensor | None) -> Tensor | None:
+        """The rows of a gate ``[y, x, channel]``, once for each plane."""
+        if gate is None:
+            return None
+        planes = self.planes.stop - self.planes.start
+        rows = gate[self.rows]
+        return rows if planes == 1 else rows.expand(planes, -1, -1, -1).reshape(-1, *gate.shape[1:])
 
 
 class RowAnalysis(torch.autograd.Function):
@@ -34,18 +53,17 @@ class RowAnalysis(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate: Tensor | None, analysis: Tensor) -> tuple[Tensor, Tensor]:
-        planes, rows, columns, channels = x.shape
+        planes, rows, _, channels = x.shape
         coefficients = new_field(x, planes, rows, len(analysis), channels)
 
-        def work(ranges: Sequence[Rows]) -> None:
-            gated = x.new_empty(_longest(ranges), columns, channels)
-            for (first, last), plane in product(ranges, range(planes)):
-                part = x[plane, first:last]
-                if gate is not None:
-                    part = torch.mul(part, gate[first:last], out=gated[: last - first])
-                torch.bmm(_repeated(analysis, part), part, out=coefficients[plane, first:last])
+        def work(jobs: Sequence[list[Piece]]) -> None:
+            for piece in chain.from_iterable(jobs):
+                part, factor = piece.of(x), piece.gate(gate)
+                if factor is not None:
+                    part = part * factor
+                torch.bmm(_repeated(analysis, part), part, out=piece.of(coefficients))
 
-        share(work, _pieces(rows, columns * channels))
+        share(work, _jobs(range(planes), x.shape))
         ctx.save_for_backward(x, gate, analysis)
         return coefficients, x
 
@@ -53,25 +71,24 @@ class RowAnalysis(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, coefficients: Tensor, handed_on: Tensor) -> Gradients:
         x, gate, analysis = ctx.saved_tensors
-        planes, rows, columns, channels = x.shape
         coefficients, transposed = coefficients.contiguous(), analysis.t().contiguous()
         # What was handed on goes to the pointwise half alone, which made this gradient for us: it may be added to.
         to_x = handed_on
-        to_gate = None if gate is None else torch.zeros_like(gate)
 
-        def work(ranges: Sequence[Rows]) -> None:
-            scratch = x.new_empty(_longest(ranges), columns, channels)
-            for (first, last), plane in product(ranges, range(planes)):
-                given, to_rows = coefficients[plane, first:last], to_x[plane, first:last]
+        def work(jobs: Sequence[list[Piece]]) -> list[Tensor | None]:
+            to_gate = _GateSum(gate)
+            for piece in chain.from_iterable(jobs):
+                given, to_rows, factor = piece.of(coefficients), piece.of(to_x), piece.gate(gate)
                 repeated = _repeated(transposed, given)
-                if gate is None or to_gate is None:
+                if factor is None:
                     to_rows.baddbmm_(repeated, given)
                     continue
-                to_gated = torch.bmm(repeated, given, out=scratch[: last - first])
-                to_rows.addcmul_(to_gated, gate[first:last])
-                to_gate[first:last].addcmul_(to_gated, x[plane, first:last])
+                to_gated = torch.bmm(repeated, given)
+                to_rows.addcmul_(to_gated, factor)
+                to_gate.add(piece, to_gated.mul_(piece.of(x)))
+            return [to_gate.total]
 
-        share(work, _pieces(rows, columns * channels))
+        (to_gate,) = _totals(share(work, _jobs(range(len(x)), x.shape)))
         return to_x, to_gate, None
 
 
@@ -95,17 +112,16 @@ class PointwiseHalf(torch.autograd.Function):
         active: tuple[bool, bool],
         *weights: Tensor | None,
     ) -> Tensor:
-        rows, columns, channels = x.shape[1:]
-        y, coefficients = new_field(x, len(kept), rows, columns, channels), coefficients.contiguous()
+        y, coefficients = new_field(x, len(kept), *x.shape[1:]), coefficients.contiguous()
 
-        def work(ranges: Sequence[Rows]) -> None:
-            for (first, last), (number, plane) in product(ranges, enumerate(kept)):
-                inside = _Inside(x[plane, first:last], active, weights, gelu)
-                inside.begin(coefficients[number, first:last], _part(gate, first, last), synthesis)
+        def work(jobs: Sequence[list[Piece]]) -> None:
+            for piece in chain.from_iterable(jobs):
+                inside = _Inside(piece.of(x), active, weights, gelu)
+                inside.begin(piece.of(coefficients, wanted=True), piece.gate(gate), synthesis)
                 mixed = inside.mixed()
-                y[number, first:last] = gelu(mixed) if active[1] else mixed
+                piece.of(y, wanted=True).copy_(gelu(mixed) if active[1] else mixed)
 
-        share(work, _pieces(rows, columns * channels))
+        share(work, _jobs(kept, x.shape))
         ctx.save_for_backward(x, coefficients, gate, synthesis, *weights)
         ctx.kept, ctx.active = kept, active
         return y
@@ -114,31 +130,41 @@ class PointwiseHalf(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_y: Tensor) -> Gradients:
         x, coefficients, gate, synthesis, *weights = ctx.saved_tensors
-        rows, columns, channels = x.shape[1:]
         to_y, transposed = to_y.contiguous(), synthesis.t().contiguous()
         to_x, to_coefficients = new_field(x, *x.shape), torch.empty_like(coefficients)
         for plane in set(range(len(x))).difference(ctx.kept):
             to_x[plane] = 0
-        to_gate = None if gate is None else torch.zeros_like(gate)
 
-        def work(ranges: Sequence[Rows]) -> list[Tensor | None]:
+        def work(jobs: Sequence[list[Piece]]) -> list[Tensor | None]:
             sums = [None if weight is None else torch.zeros_like(weight) for weight in weights]
             # Products with a matrix on the right are fastest where it lies transposed.
             across = [weights[n].t().contiguous() for n in (0, 2, 4)]
-            for (first, last), (number, plane) in product(ranges, enumerate(ctx.kept)):
-                part = _part(gate, first, last)
-                inside = _Inside(x[plane, first:last], ctx.active, weights, gelu_and_slope)
-                inside.begin(coefficients[number, first:last], part, synthesis)
-                to_sum = inside.back(to_y[number, first:last], to_x[plane, first:last], across, sums)
-                if part is not None and to_gate is not None:
-                    to_gate[first:last].addcmul_(to_sum, inside.convolved)
-                    to_sum.mul_(part)
-                repeated = _repeated(transposed, to_sum)
-                torch.bmm(repeated, to_sum, out=to_coefficients[number, first:last])
-            return sums
+            to_gate = _GateSum(gate)
+            for piece in chain.from_iterable(jobs):
+                inside = _Inside(piece.of(x), ctx.active, weights, gelu_and_slope)
+                factor = piece.gate(gate)
+                inside.begin(piece.of(coefficients, wanted=True), factor, synthesis)
+                to_sum = inside.back(piece.of(to_y, wanted=True), piece.of(to_x), across, sums)
+                if factor is not None:
+                    to_gate.add(piece, inside.convolved.mul_(to_sum))
+                    to_sum.mul_(factor)
+                torch.bmm(_repeated(transposed, to_sum), to_sum, out=piece.of(to_coefficients, wanted=True))
+            return [to_gate.total, *sums]
 
-        sums = _totals(share(work, _pieces(rows, columns * channels)))
+        to_gate, *sums = _totals(share(work, _jobs(ctx.kept, x.shape)))
         return to_x, to_coefficients, to_gate, None, None, None, *sums
+
+
+class _GateSum:
+    """Gradient of a gate, summed over planes; the rows that a thread has no part of are zeros."""
+
+    def __init__(self, gate: Tensor | None) -> None:
+        self.total = None if gate is None else torch.zeros_like(gate)
+
+    def add(self, piece: Piece, towards: Tensor) -> None:
+        assert self.total is not None
+        rows = self.total[piece.rows]
+        rows.add_(towards.view(-1, *rows.shape).sum(0) if len(towards) > len(rows) else towards)
 
 
 class PointwiseMLP(torch.autograd.Function):
@@ -149,7 +175,7 @@ class PointwiseMLP(torch.autograd.Function):
         widen, widen_bias, narrow, narrow_bias = weights
         y = new_field(x, len(x), len(narrow))
 
-        def work(ranges: Sequence[Rows]) -> None:
+        def work(ranges: Sequence[tuple[int, int]]) -> None:
             for first, last in ranges:
                 widened = gelu(linear(x[first:last], widen, widen_bias))
                 y[first:last] = linear(widened, narrow, narrow_bias)
@@ -165,7 +191,7 @@ class PointwiseMLP(torch.autograd.Function):
         to_y = to_y.contiguous()
         to_x = new_field(x, *x.shape) if ctx.needs_input_grad[0] else None
 
-        def work(ranges: Sequence[Rows]) -> list[Tensor]:
+        def work(ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
             sums = [torch.zeros_like(weight) for weight in weights[1:]]
             across_widen, across_narrow = widen.t().contiguous(), narrow.t().contiguous()
             for first, last in ranges:
@@ -257,18 +283,31 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(x, weight, bias)
 
 
-def _pieces(rows: int, entries: int) -> list[Rows]:
+def _jobs(kept: Sequence[int], shape: Sequence[int]) -> list[list[Piece]]:
+    """Jobs for threads: of large planes some rows each, in all planes, of small ones some whole planes each."""
+    rows, columns, channels = shape[1:]
+    if rows * columns * channels > CACHED:
+        return [
+            [Piece(slice(plane, plane + 1), slice(n, n + 1), slice(*part)) for n, plane in enumerate(kept)]
+            for part in _pieces(rows, columns * channels)
+        ]
+    jobs: list[list[Piece]] = []
+    for first, last in _pieces(len(kept), rows * columns * channels):
+        # Planes that are kept may have others between them: a piece is of neighbours.
+        begin = first
+        for n in range(first, last):
+            if n + 1 == last or kept[n + 1] != kept[n] + 1:
+                jobs.append([Piece(slice(kept[begin], kept[n] + 1), slice(begin, n + 1), slice(0, rows))])
+                begin = n + 1
+    return jobs
+
+
+def _pieces(rows: int, entries: int) -> list[tuple[int, int]]:
     """Ranges of rows of about :data:`CACHED` entries, ``entries`` to a row, as alike in length as can be."""
-    count = min(rows, max(torch.get_num_threads(), -(-rows * entries // CACHED)))
+    threads = torch.get_num_threads()
+    count = max(threads, -(-rows * entries // CACHED))
+    count = min(rows, -(-count // threads) * threads)  # as many for each thread
     return [(n * rows // count, (n + 1) * rows // count) for n in range(count)]
-
-
-def _longest(ranges: Sequence[Rows]) -> int:
-    return max(last - first for first, last in ranges)
-
-
-def _part(gate: Tensor | None, first: int, last: int) -> Tensor | None:
-    return None if gate is None else gate[first:last]
 
 
 def _repeated(matrix: Tensor, rows: Tensor) -> Tensor:
