@@ -45,9 +45,9 @@ START = {
 }
 
 # One row a question: what is changed against the start.
-# The rows on windows in stages and pushforward lie in long_horizons.csv, beside those of two terms of the loss that were
-# taken out again because they did not help: the error of differences between neighbouring cells, and of a forecast's
-# strength.
+# The rows on windows in stages and pushforward lie in long_horizons.csv, beside those of two terms of the loss that
+# were taken out again because they did not help: the error of differences between neighbouring cells, and of a
+# forecast's strength.
 SETTINGS: dict[str, dict[str, list[str]]] = {
     "norkyst-fnotd": {
         "start": [],
