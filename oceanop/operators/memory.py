@@ -63,7 +63,8 @@ class Pool:
             else:
                 used = self._held - self.free + size
                 self._shrink(max(self._peak, used) - size)
-                block = mmap.mmap(-1, size)
+                # Private: what is mapped by default would be shared with a forked child, and never in huge pages.
+                block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 if hasattr(mmap, "MADV_HUGEPAGE"):
                     block.madvise(mmap.MADV_HUGEPAGE)  # one request for 2 MB instead of one for each 4 KB
                 self._held += size

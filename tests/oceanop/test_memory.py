@@ -1,10 +1,12 @@
 """Large fields use the memory of those before them, and never hold more than was in use at the same time."""
 
 import gc
+import multiprocessing
 import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from oceanop.operators.memory import Pool, new_field
@@ -59,6 +61,16 @@ def test_no_more_is_held_than_was_in_use_at_once() -> None:
     pool.clear()
     gc.collect()
     assert pool.held == pool.free == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # forking beside threads is what is tried here
+def test_a_forked_child_writes_to_memory_of_its_own() -> None:
+    mine = field(Pool(), 1).fill_(1)
+    child = multiprocessing.get_context("fork").Process(target=mine.fill_, args=(2,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert torch.equal(mine, torch.ones_like(mine))
 
 
 def test_small_fields_are_the_c_librarys() -> None:
