@@ -10,6 +10,7 @@ from forecasting.baselines import (
     baseline,
 )
 from forecasting.evaluate import evaluate
+from forecasting.fading import Fading, Fold, fitted_share
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.learned import LearnedForecaster
@@ -24,6 +25,8 @@ __all__ = [
     "Climatology",
     "DampedPersistence",
     "DampedTides",
+    "Fading",
+    "Fold",
     "Forecaster",
     "Initial",
     "LearnedForecaster",
@@ -33,6 +36,7 @@ __all__ = [
     "baseline",
     "draw_map",
     "evaluate",
+    "fitted_share",
     "forecast",
     "open_forecast",
     "run_forecaster",
