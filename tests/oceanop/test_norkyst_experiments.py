@@ -85,7 +85,7 @@ def test_the_width_of_equal_parameters_is_the_nearest(comparison: ModuleType, fo
     )
     small = [*comparison.FORMS[form][1], "model.modes=[8,8]"]
     comparison.FORMS[form] = (comparison.FORMS[form][0], small)
-    (change,) = comparison.equal_width(form, SimpleNamespace(step=SimpleNamespace(operator=operator)))
+    (change,) = comparison.equal_size(form, SimpleNamespace(step=SimpleNamespace(operator=operator)))["equal"]
     wanted = sum(part.numel() for part in operator.parameters())
 
     def distance(width: int) -> int:
