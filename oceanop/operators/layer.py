@@ -77,7 +77,7 @@ def spectral_layer(
     silence
         Dropouts behind ``GELU`` and ``narrow``, or behind ``narrow`` alone.
     wanted
-        Steps of the first axis to return; past the convolution, the others need no work.
+        Steps of time to return, over (t, y, x); past the convolution, the others need no work.
     recompute
         Compute the inside of the layer again in the backward pass instead of keeping it.
     """
@@ -132,6 +132,7 @@ def _in_cache(
     rows, planes = RowAnalysis.apply(planes, before, analysis)
     rows = convolution.mix_rows(rows.view(*x.shape[:-2], *rows.shape[-2:]), sizes)[:, wanted]
     # Over (t, y, x) a plane is a step of a window; over (y, x) it is a window, and all its rows are wanted.
+    assert len(sizes) == 3 or wanted == slice(None)
     steps = range(sizes[0])[wanted] if len(sizes) == 3 else range(1)
     per_window = sizes[0] if len(sizes) == 3 else 1
     kept = [window * per_window + step for window in range(batch) for step in steps]
