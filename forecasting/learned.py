@@ -25,6 +25,8 @@ class LearnedForecaster:
         self.horizon: int = checkpoint.horizon
         self.step = checkpoint.step
 
+    # Not a block in the body: it would last while the caller goes on, and outlast the forecast of two in turns.
+    @torch.no_grad()
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
         """Yield the states at leads 1 to ``leads``; land is 0, as the step leaves it."""
         past = initial.history[None, :, -self.history :]
@@ -33,9 +35,8 @@ class LearnedForecaster:
         else:
             # A longer past than the operator's own brings a longer past of the forcing with it
             forcing = forcing[:, initial.history.shape[1] - past.shape[2] :]
-        with torch.no_grad():
-            lead = 0
-            for window in rollout(self.step, past, forcing[None], horizon=self.horizon, leads=leads):
-                for values in window[0].unbind(1):
-                    lead += 1
-                    yield State(lead, values)
+        lead = 0
+        for window in rollout(self.step, past, forcing[None], horizon=self.horizon, leads=leads):
+            for values in window[0].unbind(1):
+                lead += 1
+                yield State(lead, values)

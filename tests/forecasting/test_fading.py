@@ -77,6 +77,15 @@ def test_every_lead_is_the_mean_of_both_with_its_share(
     assert (mixture[:, ~layout.wet(ocean)] == 0).all()
 
 
+def test_two_forecasts_in_turns_leave_gradients_to_those_who_want_them(
+    ocean: xr.Dataset, checkpoint: Checkpoint, learned: tuple[LearnedForecaster, LearnedForecaster]
+) -> None:
+    layout, fading = checkpoint.layout, Fading(*learned, SHARE)
+    for _ in run_forecaster(fading, ocean, layout, [START], LEADS):
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+
+
 @pytest.mark.parametrize(("share", "alone"), [((1.0,), 0), ((0.0,), 1)])
 def test_with_all_of_one_it_is_that_one(
     ocean: xr.Dataset,
