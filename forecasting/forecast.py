@@ -16,8 +16,9 @@ from forecasting import clock
 from forecasting.boundary import boundary_attributes, require_boundary
 from forecasting.forecaster import Forecaster
 from forecasting.learned import LearnedForecaster
-from forecasting.origin import fitted_attributes, store_id, store_name
+from forecasting.origin import fitted_attributes, grid_attributes, store_id, store_name
 from forecasting.product import Plan, open_sink
+from forecasting.refinement import refine
 from forecasting.starts import find_starts
 from forecasting.windows import run_forecaster
 from oceanop.checkpoint import Checkpoint, load_checkpoint
@@ -45,7 +46,8 @@ def forecast(
         The operator, or the path of its checkpoint.
     store
         The past and what is known ahead, forcing and boundary values: a data set or the path of a store. No state of
-        the domain itself after a start is read.
+        the domain itself after a start is read. Its grid is the one the operator was trained on, or a finer one of
+        the same domain (:func:`forecasting.refinement.refine`).
     start
         A time (the last known state), ``latest``, ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``, or a list
         of times; text, ``datetime``, ``datetime64``, ``pandas.Timestamp`` and ``cftime`` are times.
@@ -65,8 +67,8 @@ def forecast(
     Raises
     ------
     ValueError
-        If the store is on another grid or time step than the checkpoint, lacks a variable, or a start lacks its
-        past, its forcing or its boundary values.
+        If the operator cannot run on the store's grid, the store has another time step or lacks a variable, or a
+        start lacks its past, its forcing or its boundary values.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
@@ -74,14 +76,14 @@ def forecast(
     if not isinstance(store, xr.Dataset):
         store = open_store(store)
     layout = checkpoint.layout
-    _require_same_grid(checkpoint, Grid.from_dataset(store))
     _require_same_step(checkpoint, store)
     _require_variables(layout, store)
+    refined = refine(checkpoint, store)
     starts = find_starts(store, start, layout=layout, history=checkpoint.history, leads=leads)
-    require_boundary(checkpoint, store, starts, leads)
+    require_boundary(refined.checkpoint, store, starts, leads)
     words = " ".join(dict.fromkeys(channel.variable for channel in layout.weather))
     return produce(
-        LearnedForecaster(checkpoint),
+        LearnedForecaster(refined.checkpoint),
         store,
         layout,
         starts,
@@ -99,7 +101,8 @@ def forecast(
             "input_store": origin,
             "input_store_id": store_id(store, layout),
             "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
-            **boundary_attributes(checkpoint, store),
+            **grid_attributes(refined.training, Grid.from_dataset(store), refined.factor),
+            **boundary_attributes(refined.checkpoint, store),
         },
         progress=progress,
     )
@@ -192,19 +195,6 @@ def _mask(store: xr.Dataset, layout: Layout, grid: Grid) -> xr.DataArray:
         return mask
     kept = store["mask"].sel(depth=sorted(set(depths))).transpose("depth", *grid.dims)
     return kept.astype(np.int8).assign_attrs(mask.attrs)
-
-
-def _require_same_grid(checkpoint: Checkpoint, grid: Grid) -> None:
-    if grid.fingerprint == checkpoint.grid_fingerprint:
-        return
-    rows, columns = checkpoint.grid_shape
-    along_y, along_x = grid.spacing
-    raise ValueError(
-        f"the checkpoint {checkpoint.name} was trained on another grid: {rows} x {columns} cells (fingerprint "
-        f"{checkpoint.grid_fingerprint[:12]}), while the store has {grid.shape[0]} x {grid.shape[1]} cells of "
-        f"{along_y:.0f} x {along_x:.0f} m (fingerprint {grid.fingerprint[:12]}); positions and mask must be the same. "
-        "Forecast on the store it was trained on, or train on this one."
-    )
 
 
 def _require_same_step(checkpoint: Checkpoint, store: xr.Dataset) -> None:

@@ -28,7 +28,20 @@ class LearnedForecaster:
     # Not a block in the body: it would last while the caller goes on, and outlast the forecast of two in turns.
     @torch.no_grad()
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
-        """Yield the states at leads 1 to ``leads``; land is 0, as the step leaves it."""
+        """Yield the states at leads 1 to ``leads``; land is 0, as the step leaves it.
+
+        Raises
+        ------
+        ValueError
+            If the past lies on another grid than the checkpoint.
+        """
+        given, own = tuple(initial.history.shape[-2:]), tuple(self.step.wet.shape[-2:])
+        if given != own:
+            raise ValueError(
+                f"{self.name} is given a past of {given[0]} x {given[1]} cells, and its checkpoint holds the mask of "
+                f"{own[0]} x {own[1]}; give one on its own grid, or bring the checkpoint to a finer grid with "
+                "forecasting.refinement.refine."
+            )
         past = initial.history[None, :, -self.history :]
         if forcing is None:
             forcing = past.new_zeros((0, past.shape[2] + leads, *past.shape[3:]))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from data_pipelines.times import calendar_of, milliseconds, parse
 from oceanop.checkpoint import Checkpoint
+from oceanop.grid import Grid
 from oceanop.layout import Layout
 
 IN_MEMORY = "a data set in memory"
@@ -54,6 +55,20 @@ def fitted_attributes(checkpoint: Checkpoint) -> dict[str, str]:
         "fitted_to": max(end for _, end in periods),
         PERIODS: json.dumps(periods),
     }
+
+
+def grid_attributes(training: Grid, grid: Grid, refinement: int) -> dict[str, str | int]:
+    """Attributes that say on which grid the operator was trained, on which it runs, and how much finer that one is."""
+    return {
+        "training_grid": _cells(training),
+        "forecast_grid": _cells(grid),
+        "refinement": refinement,
+    }
+
+
+def _cells(grid: Grid) -> str:
+    along_y, along_x = grid.spacing
+    return f"{grid.shape[0]} x {grid.shape[1]} cells of {along_y:.0f} x {along_x:.0f} m"
 
 
 def overlap_warning(forecasts: dict[str, xr.Dataset], times: np.ndarray[Any, Any]) -> str:

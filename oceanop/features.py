@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -12,7 +13,12 @@ DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE
 
 
 def static_fields(
-    grid: Grid, depth: Plane | None = None, *, position: bool = True, relaxation: Tensor | None = None
+    grid: Grid,
+    depth: Plane | None = None,
+    *,
+    position: bool = True,
+    relaxation: Tensor | None = None,
+    refinement: int = 1,
 ) -> Tensor:
     """Static input fields, float32 ``[static, y, x]``, the mask first; all lie within about -1 to 1.
 
@@ -28,9 +34,11 @@ def static_fields(
         False leaves the position out: what is learned is then free of the place it was learned at.
     relaxation
         Weight of the parent on each state channel, ``[state, y, x]``; the largest is given.
+    refinement
+        Cells along a side that make one cell of the grid an operator was trained on: what it is told of a place is
+        then what it was told of this place in training.
     """
-    rows, columns = grid.shape
-    eta, xi = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
+    eta, xi = np.meshgrid(*(_positions(size, refinement) for size in grid.shape), indexing="ij")
     # The distance to the nearest land cell; a basin without land is everywhere far from it.
     if grid.mask.all():
         distance = np.full(grid.shape, np.inf)
@@ -47,3 +55,10 @@ def static_fields(
     if relaxation is not None:
         fields.append(relaxation.amax(0).numpy())
     return torch.from_numpy(np.stack(fields).astype(np.float32))
+
+
+def _positions(size: int, refinement: int) -> NDArray[np.float64]:
+    """Where the cells lie along an axis on which the training grid's first centre is at -1 and its last one at 1."""
+    first, last = ((cell + 0.5) / refinement - 0.5 for cell in (0, size - 1))  # counted in training cells
+    end = size // refinement - 1
+    return np.linspace(2 * first / end - 1, 2 * last / end - 1, size)

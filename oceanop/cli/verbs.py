@@ -192,7 +192,12 @@ def train(
 @app.command()
 def forecast(
     checkpoint: Annotated[Path, typer.Argument(help="What 'oceanop train' wrote: RUN/checkpoints/best.")],
-    data: Annotated[Path, typer.Option(help="The store with the past and the known forcing.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="The store with the past and the known forcing, on the grid of training or a finer one of its domain."
+        ),
+    ],
     start: Annotated[
         str, typer.Option(help="A time, 'latest', or FIRST/LAST/STEP with a step like 3h or PT3H.")
     ],
@@ -208,7 +213,11 @@ def forecast(
     from forecasting import forecast as run_forecast
 
     with console.progress("forecast", quiet=quiet) as report:
-        run_forecast(checkpoint, data, start=start, leads=leads, to=to, progress=report)
+        made = run_forecast(checkpoint, data, start=start, leads=leads, to=to, progress=report)
+    if made.attrs.get("refinement", 1) > 1:
+        console.err.print(
+            f"forecast: trained on {made.attrs['training_grid']}, run on {made.attrs['forecast_grid']}."
+        )
     console.out.print(f"{to}")
 
 
