@@ -12,9 +12,10 @@ import argparse
 import csv
 import json
 import math
-import statistics
+import shutil
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from data_pipelines.save import save_store
 from forecasting import forecast
 from oceanop import Grid, load_checkpoint
 from oceanop.build import build_step
+from oceanop.config import Run
 from oceanop.config.run import parse_run
 from oceanop.constants import EARTH_RADIUS, EARTH_ROTATION
 from oceanop.dispersion import (
@@ -77,6 +79,7 @@ COSTS = (
     "forecast_seconds",
     "parameters",
 )
+STAGES, ATTEMPTS = 3, 3  # of unrolled windows, at most; short runs that time the steps of each
 LEADS_SHOWN = (1, 6, 24, 50, 100, 240)
 SHOWN_WAVENUMBERS = 7
 
@@ -136,7 +139,8 @@ def main() -> None:
             checkpoint = load_checkpoint(fit(name, seed, store, to))
             values = free_forecasts(checkpoint, ds, given.split, to)
             scores += rows_of(name, seed, values, truth, spectra["truth"])
-            costs.append([name, seed, *cost_of(to, given.split), checkpoint.parameters])
+            seconds = step_seconds(name, store, given.to / f"{name}.json")
+            costs.append([name, seed, *cost_of(to, seconds, given.split), checkpoint.parameters])
             if seed == given.seeds[0]:
                 spectra[name] = spectrum_of(values)
             say(name, seed, scores)
@@ -219,60 +223,65 @@ def grid_of(rows: int, columns: int) -> Grid:
     )
 
 
+def run_of(name: str, seed: int, **changes: Any) -> Run:
+    """The run of a forecaster, with changes to its training."""
+    settings = FORECASTERS[name]
+    training = {**COMMON, **settings["training"], "seed": seed, **changes}
+    # One free forecast from each validation realisation decides which weights are best.
+    training |= {
+        "validation_leads": PAST + SELECTION - settings["model"]["history"],
+        "validate_every": -(-training["steps"] // 4),
+    }
+    tables = {
+        "data": {"state": list(VARIABLES), "forcing": []},
+        "model": {"position": False, **settings["model"]},
+        "training": training,
+    }
+    return parse_run(tables, name)
+
+
 def fit(name: str, seed: int, store: Path, to: Path) -> Path:
     """Train a forecaster, unless it is there and whole; its best checkpoint."""
-    settings = FORECASTERS[name]
-    history, steps = settings["model"]["history"], settings["training"]["steps"]
-    run = parse_run(
-        {
-            "data": {"state": list(VARIABLES), "forcing": []},
-            "model": {"position": False, **settings["model"]},
-            "training": {
-                **COMMON,
-                **settings["training"],
-                "seed": seed,
-                # One free forecast from each validation realisation decides which weights are best.
-                "validation_leads": PAST + SELECTION - history,
-                "validate_every": -(-steps // 4),
-            },
-        },
-        name,
-    )
+    run = run_of(name, seed)
     done = (to / "metrics.jsonl").exists() and any(
-        row.get("step") == steps and "validation" in row for row in logged(to)
+        row.get("step") == run.training.steps and "validation" in row for row in logged(to)
     )
-    if done:
-        return to / "checkpoints" / "best"
-    clock = {0: time.process_time()}
-    best = train(
-        run,
-        store,
-        to,
-        resume=to.exists(),
-        progress=lambda words, step, total: clock.update({step: time.process_time()}),
-    )
-    note_costs(to, clock)
-    return best
+    return to / "checkpoints" / "best" if done else train(run, store, to, resume=to.exists())
 
 
-def note_costs(run: Path, clock: dict[int, float]) -> None:
-    """Keep the processor time of a step by the number of windows it unrolled: the median, past any validation."""
-    windows = {row["step"]: row["windows"] for row in logged(run) if "windows" in row}
-    held = json.loads((run / "cost.json").read_text()) if (run / "cost.json").exists() else {}
-    spent: dict[int, list[float]] = {}
-    for step, seconds in clock.items():
-        if step - 1 in clock and step > 1:
-            spent.setdefault(windows[step], []).append(seconds - clock[step - 1])
-    held |= {str(number): statistics.median(seconds) for number, seconds in spent.items()}
-    (run / "cost.json").write_text(json.dumps(held))
+def step_seconds(name: str, store: Path, to: Path) -> dict[int, float]:
+    """Processor time of an optimizer step by the number of windows it unrolls, from short runs of their own.
+
+    The least of several: other work on the machine makes steps dearer, by as much as two, and never cheaper.
+    """
+    if not to.exists():
+        spent: dict[int, list[float]] = {}
+        for attempt in range(ATTEMPTS):
+            run, clock = to.with_name(f"{to.stem}-{attempt}"), {}
+            shutil.rmtree(run, ignore_errors=True)
+            train(
+                run_of(name, 0, steps=4 * STAGES, checkpoint_every=10**6),
+                store,
+                run,
+                progress=lambda words, step, total, clock=clock: clock.update({step: time.process_time()}),
+            )
+            rows = [row for row in logged(run) if "windows" in row]
+            # Steps of a stage follow one another; the first of it also opens its windows, and one may validate.
+            for before, row in pairwise(rows):
+                if before["windows"] == row["windows"]:
+                    seconds = clock[row["step"]] - clock[before["step"]]
+                    spent.setdefault(row["windows"], []).append(seconds)
+            shutil.rmtree(run)
+        to.write_text(json.dumps({number: min(seconds) for number, seconds in spent.items()}))
+    return {int(number): seconds for number, seconds in json.loads(to.read_text()).items()}
 
 
-def cost_of(run: Path, split: str) -> list[Any]:
+def cost_of(run: Path, seconds: dict[int, float], split: str) -> list[Any]:
     """Optimizer steps, processor time of a step with most windows, of all steps, and of a forecast, s."""
     windows = [row["windows"] for row in logged(run) if "windows" in row]
-    seconds = json.loads((run / "cost.json").read_text())
-    total = sum(seconds[str(number)] for number in windows)
-    return [len(windows), f"{seconds[str(max(windows))]:.4f}", f"{total:.1f}", f"{seconds[split]:.2f}"]
+    total = sum(seconds[number] for number in windows)
+    forecast_seconds = json.loads((run / "forecast.json").read_text())[split]
+    return [len(windows), f"{seconds[max(windows)]:.4f}", f"{total:.1f}", f"{forecast_seconds:.2f}"]
 
 
 def logged(run: Path) -> list[dict[str, Any]]:
@@ -301,8 +310,9 @@ def free_forecasts(checkpoint: Any, ds: xr.Dataset, split: str, run: Path) -> np
         begin = time.process_time()
         result = forecast(checkpoint, ds, start=ds["time"].values[starts], leads=LEADS)
         seconds = (time.process_time() - begin) / len(starts)
-        held = json.loads((run / "cost.json").read_text())
-        (run / "cost.json").write_text(json.dumps(held | {split: seconds}))
+        note = run / "forecast.json"
+        held = json.loads(note.read_text()) if note.exists() else {}
+        note.write_text(json.dumps(held | {split: seconds}))
         np.save(kept, np.stack([result[name].to_numpy() for name in VARIABLES])[..., 1:-1, :])
     return np.load(kept).astype(np.float64)
 

@@ -27,6 +27,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "LEADS", 40)
     monkeypatch.setattr(module, "LEADS_SHOWN", (1, 40))
     monkeypatch.setattr(module, "SELECTION", 6)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
     for settings in module.FORECASTERS.values():
         settings["training"] |= {
             "steps": 6
