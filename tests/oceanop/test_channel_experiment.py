@@ -29,9 +29,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "SELECTION", 6)
     monkeypatch.setattr(module, "ATTEMPTS", 1)
     for settings in module.FORECASTERS.values():
-        settings["training"] |= {
-            "steps": 6
-        }  # two a stage: the first also sets up, and its time does not count
+        settings["training"] |= {"steps": 6}  # two of each stage
         settings["model"] |= {"width": 4, "layers": 2}
     return module
 
