@@ -1,5 +1,6 @@
 """The experiments on the shipped sample count their costs, sizes and errors as they say."""
 
+import csv
 import importlib
 import sys
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_equal_cost_is_that_of_fnotd_to_a_step_and_equal_samples_are_its_steps(
 def test_every_form_has_three_rows_and_fnotd_one(comparison: ModuleType) -> None:
     plans = comparison.planned(seconds_of(comparison))
     assert len(plans) == 1 + 3 * (len(comparison.FORMS) - 1)
+
+
+def test_rows_of_the_shipped_table_are_equal_in_what_they_say(comparison: ModuleType) -> None:
+    with (comparison.RESULTS / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    itself = next(row for row in rows if row["form"] == comparison.REFERENCE)
+    for row in rows:
+        if row["equal"] == "samples":
+            assert row["steps"] == itself["steps"]
+        else:
+            # steps are whole, and seconds are written to a tenth
+            assert float(row["training_seconds"]) == pytest.approx(
+                float(itself["training_seconds"]), abs=float(row["seconds_a_step"]) + 0.1
+            )
+        if row["equal"] == "parameters and cost":
+            assert int(row["parameters"]) == pytest.approx(int(itself["parameters"]), rel=0.05)
 
 
 @pytest.mark.parametrize("form", ["FNO one-step", "FNO channels gated"])
