@@ -61,13 +61,15 @@ PAST = 6  # states that a start may look back on
 SELECTION = (
     48  # leads by whose error the best weights are chosen: later, out of phase, a forecast that fades wins
 )
-# Number and hours. Settings were chosen on free forecasts of 'tuning'; only the last run looked at 'test'.
+# Number and hours. Settings were chosen on free forecasts of 'tuning'.
 REALISATIONS = {
     "train": (128, 48),
     "validation": (16, PAST + SELECTION),
     "tuning": (4, PAST + LEADS),
     "test": (8, PAST + LEADS),
 }
+# A first test, 3, had been looked at when windows were made to grow; the present one was drawn after that.
+SEEDS = {"train": 0, "validation": 1, "tuning": 2, "test": 4}
 VARIABLES = ("zos", "ubar", "vbar")
 SCORES = ("forecaster", "seed", "metric", "lead_hours", "value")
 COSTS = (
@@ -99,15 +101,15 @@ FORECASTERS: dict[str, dict[str, Any]] = {
     },
     "FNO-one-step-vanilla": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 2400, "noise": 0.0, "windows": 1, "learning_rate": 2e-3},
+        "training": {"steps": 3650, "noise": 0.0, "windows": 1, "learning_rate": 2e-3},
     },
     "FNO-one-step": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 950, "noise": 0.01, "windows": 6, "unroll_from": 0.6, "learning_rate": 2e-3},
+        "training": {"steps": 1380, "noise": 0.01, "windows": 6, "unroll_from": 0.6, "learning_rate": 2e-3},
     },
     "FNO-channels": {
         "model": {"name": "FNO", "history": 6, "horizon": 6, "modes": [12, 12], "width": 40, "layers": 4},
-        "training": {"steps": 1300, "noise": 0.01, "windows": [1, 2, 4], "learning_rate": 2e-3},
+        "training": {"steps": 1620, "noise": 0.01, "windows": [1, 2, 4], "learning_rate": 2e-3},
     },
 }
 
@@ -167,7 +169,7 @@ def build_store(to: Path) -> Path:
     for split, (number, hours) in REALISATIONS.items():
         begin = clock
         for realisation in range(number):
-            seed = [list(REALISATIONS).index(split), realisation]
+            seed = [SEEDS[split], realisation]
             amplitudes = random_amplitudes(waves, energy=ENERGY, slope=SLOPE, seed=seed)
             fields.append(
                 superpose(waves, amplitudes, time=np.arange(hours) * HOUR, y=y, x=x).astype(np.float32)
