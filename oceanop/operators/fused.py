@@ -98,7 +98,7 @@ class PointwiseHalf(torch.autograd.Function):
     ``x [plane, y, x, channel]``, ``coefficients [kept plane, y, coefficient, channel]``, ``gate [y, x, channel]`` or
     None, ``synthesis [x, coefficient]``; ``kept`` names the planes of ``x`` that are wanted, ``active`` says whether
     ``first`` and ``last`` are GELU or nothing; the weights are those of :class:`oceanop.operators.layer.Pointwise`, in
-    its order. Returns ``[kept plane, y, x, channel]``.
+    its order. Returns ``[*lead, y, x, channel]``, where ``lead`` are the axes that kept planes are numbered along.
     """
 
     @staticmethod
@@ -109,17 +109,19 @@ class PointwiseHalf(torch.autograd.Function):
         gate: Tensor | None,
         synthesis: Tensor,
         kept: Sequence[int],
+        lead: Sequence[int],
         active: tuple[bool, bool],
         *weights: Tensor | None,
     ) -> Tensor:
-        y, coefficients = new_field(x, len(kept), *x.shape[1:]), coefficients.contiguous()
+        y, coefficients = new_field(x, *lead, *x.shape[1:]), coefficients.contiguous()
+        planes = y.view(-1, *x.shape[1:])
 
         def work(jobs: Sequence[list[Piece]]) -> None:
             for piece in chain.from_iterable(jobs):
                 inside = _Inside(piece.of(x), active, weights, gelu)
                 inside.begin(piece.of(coefficients, wanted=True), piece.gate(gate), synthesis)
                 mixed = inside.mixed()
-                piece.of(y, wanted=True).copy_(gelu(mixed) if active[1] else mixed)
+                piece.of(planes, wanted=True).copy_(gelu(mixed) if active[1] else mixed)
 
         share(work, _jobs(kept, x.shape))
         ctx.save_for_backward(x, coefficients, gate, synthesis, *weights)
@@ -130,7 +132,7 @@ class PointwiseHalf(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_y: Tensor) -> Gradients:
         x, coefficients, gate, synthesis, *weights = ctx.saved_tensors
-        to_y, transposed = to_y.contiguous(), synthesis.t().contiguous()
+        to_y, transposed = to_y.contiguous().view(-1, *x.shape[1:]), synthesis.t().contiguous()
         to_x, to_coefficients = new_field(x, *x.shape), torch.empty_like(coefficients)
         for plane in set(range(len(x))).difference(ctx.kept):
             to_x[plane] = 0
@@ -152,7 +154,7 @@ class PointwiseHalf(torch.autograd.Function):
             return [to_gate.total, *sums]
 
         to_gate, *sums = _totals(share(work, _jobs(ctx.kept, x.shape)))
-        return to_x, to_coefficients, to_gate, None, None, None, *sums
+        return to_x, to_coefficients, to_gate, None, None, None, None, *sums
 
 
 class _GateSum:

@@ -137,10 +137,10 @@ def _in_cache(
     per_window = sizes[0] if len(sizes) == 3 else 1
     kept = [window * per_window + step for window in range(batch) for step in steps]
     weights = (getattr(pointwise, field.name) for field in fields(pointwise))
-    y: Tensor = PointwiseHalf.apply(
-        planes, rows.reshape(-1, *rows.shape[-3:]), after, synthesis, kept, active, *weights
-    )
-    return y.view(*rows.shape[:-2], *x.shape[-2:])
+    lead = (batch, len(steps)) if len(sizes) == 3 else (batch,)
+    rows = rows.reshape(-1, *rows.shape[-3:])
+    y: Tensor = PointwiseHalf.apply(planes, rows, after, synthesis, kept, lead, active, *weights)
+    return y
 
 
 def _chain(

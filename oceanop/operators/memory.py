@@ -36,7 +36,10 @@ class Pool:
         view = memoryview(block)
         # The tensor holds the view; when it lets go of it, the block comes back.
         weakref.finalize(view, self._free.append, block).atexit = False
-        return torch.frombuffer(view, dtype=dtype, count=entries).view(shape)
+        # On the storage itself: a view of another tensor would be told from a tensor of its own by those that wrap us.
+        memory = torch.frombuffer(view, dtype=dtype, count=entries).untyped_storage()
+        strides = torch.empty(shape, device="meta").stride()
+        return torch.empty(0, dtype=dtype).set_(memory, 0, shape, strides)
 
     @property
     def free(self) -> int:

@@ -89,6 +89,14 @@ def test_a_layer_in_the_cache_is_the_chain_of_its_operations(
         torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
 
 
+def test_a_layer_returns_a_tensor_of_its_own() -> None:
+    # Sharded parallelism hangs its hooks on what a layer returns, which an operation in place on a view would drop.
+    assert not spectral_layer(**make_layer(3, gated=True, skip=False, dtype=torch.float32))._is_view()
+    large = make_layer(2, gated=False, skip=False, dtype=torch.float32)
+    large["x"] = torch.randn(1, 500, 400, 6)
+    assert not spectral_layer(**large)._is_view()
+
+
 def test_float32_is_float64_to_its_rounding(threads: int) -> None:
     single = make_layer(3, gated=True, skip=True, dtype=torch.float32)
     double = make_layer(3, gated=True, skip=True, dtype=torch.float64)
