@@ -64,7 +64,8 @@ def test_the_experiment_goes_from_its_store_to_tables_and_pictures(
         }
     # Forty hours tell frequencies apart less well than ten days: the truth's lines are as narrow as its window.
     assert rows["truth", "share_on_curves", "all"] > 0.999
-    assert rows["persistence", "share_on_curves", "all"] < 0.5
+    # What stands still lies near the slowest wave in so short a time, and near no other.
+    assert rows["persistence", "share_on_curves", "all"] < 0.9
     # Free waves keep their energy; cells see them at their middles alone, which is right to some tenths of a percent.
     assert rows["persistence", "energy_ratio", "40"] == pytest.approx(1, abs=0.01)
     assert {name for name, *_ in rows} == {"truth", "persistence", "FNOtD", "FNO-one-step"}
