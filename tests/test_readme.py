@@ -101,6 +101,44 @@ def test_the_table_of_exchanges_is_the_one_that_was_measured(line: str) -> None:
     assert line in README.splitlines()
 
 
+def step_table() -> list[str]:
+    """The README's table of training steps, from what the benchmark wrote."""
+    rows = {(row["case"], row["contender"]): row for row in results("training_step.csv")}
+    lines = []
+    for case in dict.fromkeys(case for case, _ in rows):
+        ours, *theirs = (rows[case, name] for name in (case.split(",")[0], "neuralop", "neuralop, tuned"))
+        size, modes = (ours[name].replace(" ", "×") for name in ("size", "modes"))
+        cells = [case, f"{size}, modes {modes}, width {ours['width']}, batch {ours['batch']}", cost(ours)]
+        cells += [f"{cost(row)} ({float(row['times_ours']):.1f}×)" for row in theirs]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def cost(row: dict[str, str]) -> str:
+    seconds = float(row["seconds"])
+    time = f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+    return f"{time}, {float(row['peak_megabytes']) / 1000:.2f} GB"
+
+
+def comparison_table() -> list[str]:
+    """The README's table of FNOtD beside every FNO: means over the seeds that were run."""
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in results("norkyst/comparison.csv"):
+        groups.setdefault((row["form"], row["equal"]), []).append(row)
+    lines = []
+    for (form, equal), rows in groups.items():
+        names = [*(f"rmse_{hour}h" for hour in (1, 3, 6, 12, 21)), "rmse"]
+        means = [sum(float(row[name]) for row in rows) / len(rows) for name in names]
+        cells = [form, equal, str(len(rows)), rows[0]["steps"], *(f"{mean:.3f}" for mean in means)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+@pytest.mark.parametrize("line", [*step_table(), *comparison_table()])
+def test_the_tables_of_steps_and_of_the_comparison_are_those_that_were_measured(line: str) -> None:
+    assert line in README.splitlines()
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
