@@ -1,0 +1,1 @@
+"""The numerical ocean: long waves and storm surges in a basin, and the weather that drives them."""
