@@ -13,7 +13,9 @@ Mask = NDArray[np.bool_]
 
 SAFETY = 0.9  # of the longest stable time step, so that a level above rest does not pass it
 SHALLOWEST = 4.0  # m; storm surges are a few metres, and nothing falls dry here
-EVENNESS = 0.01  # of a cell: how far positions may lie from even spacing, float32 and rounded degrees included
+EVENNESS = (
+    0.01  # of a cell: how far positions may lie from even spacing, float32 and rounded degrees included
+)
 
 
 @dataclass(frozen=True, eq=False)
