@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from oceanop.operators.inputs import check_inputs, land_free
-from oceanop.operators.layer import Gate, Pointwise, linear_weights, perceptron, spectral_layer
+from oceanop.operators.layer import Gate, Pointwise, alone, linear_weights, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
 
 
@@ -83,6 +83,10 @@ class FNO(nn.Module):
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         """Future states of one window; shapes as :meth:`FNOtD.forward`."""
         check_inputs(self, history, forcing, static)
+        with alone(history):
+            return self._future(history, forcing, static)
+
+    def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         wet, history = land_free(history, static)
         fixed = static[None].expand(history.shape[0], -1, -1, -1)
         x = torch.cat([history.flatten(1, 2), forcing.flatten(1, 2), fixed], dim=1).permute(0, 2, 3, 1)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop.operators.inputs import check_inputs, land_free, window_channels
-from oceanop.operators.layer import Gate, Pointwise, linear_weights, perceptron, spectral_layer
+from oceanop.operators.layer import Gate, Pointwise, alone, linear_weights, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
 
 
@@ -96,6 +96,10 @@ class FNOtD(nn.Module):
             ``[batch, state, horizon, y, x]``: the last state plus the learned change, 0 on land.
         """
         check_inputs(self, history, forcing, static)
+        with alone(history):
+            return self._future(history, forcing, static)
+
+    def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         wet, history = land_free(history, static)
         # Layers add small changes to x: under autocast, bfloat16 would round them away, so the sum stays in float32.
         x = perceptron(

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from oceanop.operators.gelu import gelu, gelu_and_slope
 from oceanop.operators.memory import new_field
-from oceanop.operators.workers import share
+from oceanop.operators.workers import share, threads, without_teams
 
 CACHED = (
     150_000  # entries of a field that are worked on at once: a handful of such pieces fill a core's cache
@@ -120,8 +120,11 @@ class PointwiseHalf(torch.autograd.Function):
             for piece in chain.from_iterable(jobs):
                 inside = _Inside(piece.of(x), active, weights, gelu)
                 inside.begin(piece.of(coefficients, wanted=True), piece.gate(gate), synthesis)
-                mixed = inside.mixed()
-                piece.of(planes, wanted=True).copy_(gelu(mixed) if active[1] else mixed)
+                result = piece.of(planes, wanted=True)
+                if active[1]:
+                    result.copy_(gelu(inside.mixed()))
+                else:
+                    inside.mixed(out=result)
 
         share(work, _jobs(kept, x.shape))
         ctx.save_for_backward(x, coefficients, gate, synthesis, *weights)
@@ -132,7 +135,8 @@ class PointwiseHalf(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_y: Tensor) -> Gradients:
         x, coefficients, gate, synthesis, *weights = ctx.saved_tensors
-        to_y, transposed = to_y.contiguous().view(-1, *x.shape[1:]), synthesis.t().contiguous()
+        with without_teams():
+            to_y, transposed = to_y.contiguous().view(-1, *x.shape[1:]), synthesis.t().contiguous()
         to_x, to_coefficients = new_field(x, *x.shape), torch.empty_like(coefficients)
         for plane in set(range(len(x))).difference(ctx.kept):
             to_x[plane] = 0
@@ -190,7 +194,8 @@ class PointwiseMLP(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_y: Tensor) -> Gradients:
         x, widen, widen_bias, narrow, _ = weights = ctx.saved_tensors
-        to_y = to_y.contiguous()
+        with without_teams():
+            to_y = to_y.contiguous()
         to_x = new_field(x, *x.shape) if ctx.needs_input_grad[0] else None
 
         def work(ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -241,10 +246,13 @@ class _Inside:
         self.opened = linear(self.after, self.widen, self.widen_bias)
         self.widened = self.activate(self.opened)
 
-    def mixed(self) -> Tensor:
+    def mixed(self, out: Tensor | None = None) -> Tensor:
         """What the last function is applied to."""
-        mixed = linear(self.widened, self.narrow, self.narrow_bias)
-        return mixed.add_(self.x) if self.skip is None else mixed.addcmul_(self.x, self.skip)
+        narrowed = linear(self.widened, self.narrow, self.narrow_bias)
+        out = narrowed if out is None else out
+        if self.skip is None:
+            return torch.add(narrowed, self.x, out=out)
+        return torch.addcmul(narrowed, self.x, self.skip, out=out)
 
     def back(self, to_y: Tensor, to_x: Tensor, across: Sequence[Tensor], sums: Sequence[Any]) -> Tensor:
         """Write what reaches x past the transforms; return what reaches the sum that the first function takes.
@@ -306,9 +314,8 @@ def _jobs(kept: Sequence[int], shape: Sequence[int]) -> list[list[Piece]]:
 
 def _pieces(rows: int, entries: int) -> list[tuple[int, int]]:
     """Ranges of rows of about :data:`CACHED` entries, ``entries`` to a row, as alike in length as can be."""
-    threads = torch.get_num_threads()
-    count = max(threads, -(-rows * entries // CACHED))
-    count = min(rows, -(-count // threads) * threads)  # as many for each thread
+    count = max(threads(), -(-rows * entries // CACHED))
+    count = min(rows, -(-count // threads()) * threads())  # as many for each thread
     return [(n * rows // count, (n + 1) * rows // count) for n in range(count)]
 
 
@@ -318,8 +325,13 @@ def _repeated(matrix: Tensor, rows: Tensor) -> Tensor:
 
 def _add_linear(to_weight: Tensor, to_bias: Tensor, towards: Tensor, given: Tensor) -> None:
     """Add to the gradients of the weights of ``linear(given)``."""
-    towards = towards.view(-1, towards.shape[-1])
-    to_weight.addmm_(towards.t(), given.view(-1, given.shape[-1]))
+    towards, given = towards.view(-1, towards.shape[-1]), given.view(-1, given.shape[-1])
+    if (
+        given.shape[1] < 16 < towards.shape[1]
+    ):  # a tall product, of few columns, takes four times as long as a wide one
+        to_weight.add_(torch.mm(given.t(), towards).t())
+    else:
+        to_weight.addmm_(towards.t(), given)
     to_bias.add_(towards.sum(0))
 
 

@@ -1,6 +1,7 @@
 """One layer of either operator: a spectral convolution beside a pointwise map, then a pointwise perceptron."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -12,6 +13,7 @@ from oceanop.operators.allocator import settle_allocator
 from oceanop.operators.fused import PointwiseHalf, PointwiseMLP, RowAnalysis
 from oceanop.operators.recompute import run_layer
 from oceanop.operators.spectral import SpectralConv
+from oceanop.operators.workers import without_teams
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ def runs_in_cache(x: Tensor) -> bool:
     )
 
 
+def alone(x: Tensor) -> AbstractContextManager[None]:
+    """Where work on ``x`` is done in the cache: no teams of threads beside it (:func:`workers.without_teams`)."""
+    return without_teams() if runs_in_cache(x) else nullcontext()
+
+
 def _in_cache(
     x: Tensor,
     convolution: SpectralConv,
@@ -130,7 +137,7 @@ def _in_cache(
     analysis, synthesis = convolution.row_basis(x)
     planes = x.contiguous().view(-1, *x.shape[-3:])
     rows, planes = RowAnalysis.apply(planes, before, analysis)
-    rows = convolution.mix_rows(rows.view(*x.shape[:-2], *rows.shape[-2:]), sizes)[:, wanted]
+    rows = convolution.mix_rows_apart(rows.view(*x.shape[:-2], *rows.shape[-2:]), sizes)[:, wanted]
     # Over (t, y, x) a plane is a step of a window; over (y, x) it is a window, and all its rows are wanted.
     assert len(sizes) == 3 or wanted == slice(None)
     steps = range(sizes[0])[wanted] if len(sizes) == 3 else range(1)

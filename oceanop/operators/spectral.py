@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from oceanop.operators.workers import share
 
 
 class SpectralConv(nn.Module):
@@ -73,25 +76,88 @@ class SpectralConv(nn.Module):
         sizes
             Points along all axes of the field.
         """
+        pair, basis = self._axes(rows, sizes)
+        return _mixed(rows, self._kept(rows, pair, basis), pair, basis)
+
+    def mix_rows_apart(self, rows: Tensor, sizes: Sequence[int]) -> Tensor:
+        """:meth:`mix_rows` by threads of their own, each some wavenumbers along the rows; not for a compiler."""
+        pair, basis = self._axes(rows, sizes)
+        mixed: Tensor = _MixRows.apply(rows, self._kept(rows, pair, basis), pair, basis)
+        return mixed
+
+    def _axes(self, rows: Tensor, sizes: Sequence[int]) -> tuple["Pair", list[Tensor]]:
+        """Transforms of all axes but the rows': the one next to them, and those before."""
         dtype, device, modes = rows.dtype, rows.device, self.modes
         basis = [_once(_basis)(sizes[axis], modes[axis], dtype, device) for axis in range(len(modes) - 2)]
-        pair = _once(_pair_basis)(sizes[-2], modes[-2], dtype, device) if len(modes) > 1 else None
-        return _synthesise(self._mix(_analyse(rows, pair, basis)), pair, basis)
+        return _once(_pair_basis)(sizes[-2], modes[-2], dtype, device) if len(modes) > 1 else None, basis
 
-    def _mix(self, spectrum: Tensor) -> Tensor:
-        """Multiply each mode's channels ``[batch, *modes, in]`` by its matrix."""
-        kept = spectrum.shape[1:-1]
-        weight = torch.view_as_complex(self.weight)
-        for axis, (have, want) in enumerate(zip(weight.shape[: len(kept)], kept, strict=True)):
-            if have != want:  # a grid too coarse for all modes uses the central ones
-                first = 0 if axis == len(kept) - 1 else have // 2 - want // 2
-                weight = weight.narrow(axis, first, want)
-        flat = spectrum.flatten(1, -2).transpose(0, 1)
-        mixed = torch.bmm(flat, weight.reshape(-1, self.in_channels, self.out_channels))
-        return mixed.transpose(0, 1).reshape(spectrum.shape[0], *kept, self.out_channels)
+    def _kept(self, rows: Tensor, pair: "Pair", basis: list[Tensor]) -> Tensor:
+        """Weights of the modes that the grid resolves: too coarse for all of them, it uses the central ones."""
+        kept = [len(matrix) for matrix in basis] + ([] if pair is None else [len(pair[0]) // 2])
+        weight: Tensor = self.weight
+        for axis, want in enumerate(kept):
+            have = weight.shape[axis]
+            if have != want:
+                weight = weight.narrow(axis, have // 2 - want // 2, want)
+        along_rows = rows.shape[-2] // 2
+        return weight if weight.shape[-4] == along_rows else weight.narrow(-4, 0, along_rows)
 
 
 Pair = tuple[Tensor, Tensor] | None
+
+
+def _mixed(rows: Tensor, weight: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
+    """Transform the other axes, multiply each mode's channels by its matrix, transform back."""
+    spectrum = _analyse(rows, pair, basis)
+    matrices = torch.view_as_complex(weight).flatten(0, -3)
+    mixed = torch.bmm(spectrum.flatten(1, -2).transpose(0, 1), matrices).transpose(0, 1)
+    return _synthesise(mixed.reshape(*spectrum.shape[:-1], -1), pair, basis)
+
+
+class _MixRows(torch.autograd.Function):
+    """:func:`_mixed` of some wavenumbers along the rows in each thread, which never meet before they are done.
+
+    It is computed again in the backward pass, for some hundredths of a step's products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
+        count = rows.shape[-2] // 2
+        mixed = rows.new_empty(*rows.shape[:-1], weight.shape[-2])
+
+        def work(wavenumbers: Sequence[int]) -> None:
+            part = slice(wavenumbers[0], wavenumbers[-1] + 1)
+            made = _mixed(_part(rows, part).flatten(-3, -2), weight[..., part, :, :, :], pair, basis)
+            _part(mixed, part).copy_(made.unflatten(-2, (2, -1)))
+
+        share(work, range(count))
+        ctx.save_for_backward(rows, weight)
+        ctx.axes = pair, basis
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_mixed: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight = ctx.saved_tensors
+        to_rows, to_weight = torch.empty_like(rows), torch.empty_like(weight)
+
+        def work(wavenumbers: Sequence[int]) -> None:
+            part = slice(wavenumbers[0], wavenumbers[-1] + 1)
+            with torch.enable_grad():
+                given = _part(rows, part).flatten(-3, -2).detach().requires_grad_()
+                matrices = weight[..., part, :, :, :].detach().requires_grad_()
+                made = _mixed(given, matrices, *ctx.axes)
+            towards = _part(to_mixed, part).flatten(-3, -2)
+            to_given, to_weight[..., part, :, :, :] = torch.autograd.grad(made, (given, matrices), towards)
+            _part(to_rows, part).copy_(to_given.unflatten(-2, (2, -1)))
+
+        share(work, range(rows.shape[-2] // 2))
+        return to_rows, to_weight, None, None
+
+
+def _part(rows: Tensor, wavenumbers: slice) -> Tensor:
+    """Cosines and sines of some wavenumbers, ``[..., 2, wavenumber, channel]``, of all of them."""
+    return rows.unflatten(-2, (2, -1))[..., wavenumbers, :]
 
 
 def _analyse(rows: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """A layer a few rows at a time in the cache is the chain of its operations, forward and backward, bit for bit again."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop import FNO, FNOtD
-from oceanop.operators import fused
+from oceanop.operators import fused, workers
 from oceanop.operators.gelu import gelu, gelu_and_slope
 from oceanop.operators.layer import Gate, Pointwise, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
-from oceanop.operators.workers import share
+from oceanop.operators.workers import share, without_teams
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{} threads".format)
@@ -186,6 +187,30 @@ def test_parts_come_back_in_order_and_leave_the_callers_threads_alone(threads: i
     assert {inner for _, inner, _ in parts} == {1}
     assert not any(grad for *_, grad in parts)
     assert torch.get_num_threads() == threads
+
+
+def test_outside_of_teams_torch_is_single_threaded_and_sharing_is_not(threads: int) -> None:
+    with without_teams():
+        with without_teams():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+        assert len(share(list, range(7))) == threads
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.skipif(workers._pause() is None, reason="torch's threads are not those of libgomp on Linux")
+def test_an_idle_team_is_let_go_and_comes_back() -> None:
+    x = torch.randn(1_000_000)
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)
+    expected = x.sum()
+    several = len(os.listdir("/proc/self/task"))
+    with without_teams():
+        alone = len(os.listdir("/proc/self/task"))
+    again = x.sum()
+    assert len(os.listdir("/proc/self/task")) == several == alone + 6
+    assert torch.equal(again, expected)
+    torch.set_num_threads(before)
 
 
 def test_what_fails_in_a_part_is_raised(threads: int) -> None:
