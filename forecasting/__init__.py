@@ -7,6 +7,7 @@ from forecasting.baselines import (
     DampedTides,
     Persistence,
     Tides,
+    WindRegression,
     baseline,
 )
 from forecasting.evaluate import evaluate
@@ -33,6 +34,7 @@ __all__ = [
     "Persistence",
     "State",
     "Tides",
+    "WindRegression",
     "baseline",
     "draw_map",
     "evaluate",

@@ -17,25 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines import open_store
-from data_pipelines.splits import read_splits, steps_of_splits
 from data_pipelines.store import oceanop_version
 from data_pipelines.times import milliseconds, text
 from forecasting import bootstrap, clock
-from forecasting.baselines import BASELINES, baseline
 from forecasting.boundary import prescribed_cells
-from forecasting.forecaster import Forecaster, State
+from forecasting.fitting import Fitted, fit_baselines
+from forecasting.forecaster import State
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
 from forecasting.origin import baseline_warning, overlap_warning
 from forecasting.product import MemoryForecast, Plan
 from forecasting.scores import score_table, write_csv
-from forecasting.windows import run_forecaster
 from oceanop.grid import Grid
 from oceanop.metrics import Sums
 
 Progress = Callable[[str, int, int], None]
 
-FIT_BYTES = 2 * 2**30  # of training states in memory; a longer record is cut to its latest part
 SHOWN_BYTES = 2**30  # of fields kept for the maps, all forecasters together
 
 
@@ -74,7 +71,8 @@ def evaluate(
     truth
         The store that holds what happened, and the past the baselines learn from.
     baselines
-        One or more names among ``forecasting.baselines.BASELINES``; None takes all.
+        One or more names among ``forecasting.baselines.BASELINES``; None takes all that the truth has the record and
+        the forcing for, and tells of others in the attribute ``baselines_left_out``.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed
@@ -99,14 +97,16 @@ def evaluate(
     given = named(forecasts)
     matched = match(given.forecasts, truth)
     cost = {name: _cost_of(ds) for name, ds in matched.forecasts.items()}
-    fitted, period, learned = _fit(list(BASELINES) if baselines is None else baselines, matched, truth, cost)
+    fitted = fit_baselines(baselines, matched, truth)
+    for name, each in fitted.by_name.items():
+        cost[name] = {"training_seconds": each.seconds, "forecast_seconds": 0.0}
     wet = _common_mask(matched, truth)
-    shown = _Shown(matched, truth, list(fitted)) if to is not None and report else None
+    shown = _Shown(matched, truth, list(fitted.by_name)) if to is not None and report else None
     total = matched.init_steps.size
     groups, blocks, words = _blocks(matched, wet)
     sums: dict[str, Sums] = {}
     area = torch.from_numpy(Grid.from_dataset(truth).cell_area)
-    for case in _cases(matched, truth, fitted, cost):
+    for case in _cases(matched, truth, fitted.by_name, cost):
         weight = area * wet[:, None] * case.truth.isfinite()
         for name, field in case.forecasts.items():
             part = Sums.of(field, case.truth, weight, None if groups is not None else blocks)
@@ -121,14 +121,16 @@ def evaluate(
     hours = (matched.leads * matched.time_step / 3600).tolist()
     seeds = given.pooled
     scores = score_table(
-        sums, matched.layout, hours, seed=seed, blocks=number, seeds=seeds, references=list(fitted)
+        sums, matched.layout, hours, seed=seed, blocks=number, seeds=seeds, references=list(fitted.by_name)
     )
     if seeds:
         words += f"; {bootstrap.SEEDS}"
-    scores.attrs = _attributes(matched, truth, wet, words, period, seed)
+    scores.attrs = _attributes(matched, truth, wet, words, fitted.period, seed)
+    if fitted.left_out:
+        scores.attrs["baselines_left_out"] = " ".join(fitted.left_out)
     if seeds:
         scores.attrs["pooled"] = json.dumps(seeds)
-    if warning := _warning(matched, truth, learned):
+    if warning := _warning(matched, truth, fitted.learned):
         scores.attrs["warning"] = warning
     if to is not None:
         _write(Path(to), scores)
@@ -165,64 +167,16 @@ def _warning(matched: Match, truth: xr.Dataset, learned: NDArray[np.int64]) -> s
     return " ".join(words for words in said if words)
 
 
-def _fit(
-    names: Sequence[str], matched: Match, truth: xr.Dataset, cost: dict[str, dict[str, Any]]
-) -> tuple[dict[str, Forecaster], str, NDArray[np.int64]]:
-    """Baselines by name, in words and in steps what they were fitted on; what the fit takes goes to ``cost``."""
-    if not names:
-        return {}, "no baseline", np.zeros(0, dtype=np.int64)
-    if (matched.init_steps < 0).any():
-        raise ValueError(
-            "a start of the forecasts is not in the truth, so no baseline can start there; give a truth that holds "
-            "the starts, or baselines=[]."
-        )
-    kept = [name for name in ("train", "validation") if name in read_splits(truth)]
-    steps = np.flatnonzero(steps_of_splits(truth, kept))
-    plane = len(matched.layout.state) * int(np.prod(Grid.from_dataset(truth).shape)) * 4
-    most = max(FIT_BYTES // plane, 2)
-    cut = "" if steps.size <= most else f", of which the latest {most} steps fit into memory"
-    wet = matched.layout.wet(truth)
-    states = _fields(truth.isel(time=steps[-most:]), matched)
-    # The mask promises whole states; a store that was extended by forcing alone has steps without any
-    whole = torch.stack(
-        [(~field.isnan() | ~mask).flatten(1).all(1) for field, mask in zip(states, wet, strict=True)]
-    )
-    kept_steps = whole.all(0)
-    learned = steps[-most:][kept_steps.numpy()]
-    times = truth["time"].values[learned]
-    if times.size < 2:
-        raise ValueError(
-            f"the splits {' and '.join(kept)} of the truth hold {times.size} whole state(s), too few for a baseline; "
-            "give a truth with the training period, or baselines=[]."
-        )
-    if not kept_steps.all():
-        states = states[:, kept_steps]
-    states = torch.where(wet[:, None], states, 0.0)
-    leads = int(matched.leads.max())
-    fitted = {}
-    for name in names:
-        begin = time.perf_counter()
-        fitted[name] = baseline(name, states, times, wet, time_step=matched.time_step, leads=leads)
-        cost[name] = {"training_seconds": time.perf_counter() - begin, "forecast_seconds": 0.0}
-    period = (
-        f"splits {' and '.join(kept)}{cut}: {times.size} steps from {text(times[0])} to {text(times[-1])}"
-    )
-    if (milliseconds(matched.first["init_time"].values) < milliseconds(times[-1:])).any():
-        period += "; some starts lie inside this period, where the baselines have seen the truth"
-    return fitted, period, learned
-
-
 def _cases(
-    matched: Match, truth: xr.Dataset, baselines: dict[str, Forecaster], cost: dict[str, dict[str, Any]]
+    matched: Match, truth: xr.Dataset, baselines: dict[str, Fitted], cost: dict[str, dict[str, Any]]
 ) -> Iterator[_Case]:
     """All starts, one at a time, so that memory holds one; what the baselines take is added to ``cost``."""
     for number, start in enumerate(matched.init_steps.tolist()):
         fields = {name: _fields(ds.isel(init_time=number), matched) for name, ds in matched.forecasts.items()}
-        for name, forecaster in baselines.items():
+        known = int(matched.leads[matched.valid_steps[number] >= 0].max())
+        for name, each in baselines.items():
             begin = time.perf_counter()
-            run = run_forecaster(forecaster, truth, matched.layout, [start], int(matched.leads.max()))
-            wanted = [state.values for _, state in run if state.lead in matched.leads]
-            fields[name] = torch.stack(wanted, 1)
+            fields[name] = each.run(truth, start, matched.leads, known)
             cost[name]["forecast_seconds"] += time.perf_counter() - begin
         yield _Case(number, _truth(truth, matched, number), fields)
 

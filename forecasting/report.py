@@ -269,6 +269,8 @@ def _data_rows(
         rows.append((f"Split {name}", f"{ends[0]} to {ends[1]}"))
     if "baselines_fitted_on" in scores.attrs:
         rows.append(("Baselines fitted on", str(scores.attrs["baselines_fitted_on"])))
+    if "baselines_left_out" in scores.attrs:
+        rows.append(("Baselines left out", str(scores.attrs["baselines_left_out"])))
     return rows
 
 

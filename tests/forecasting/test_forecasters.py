@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 
 from forecasting import BASELINES, Forecaster, Initial, LearnedForecaster, baseline, run_forecaster
+from forecasting.baselines import forcing_of
 from oceanop.checkpoint import Checkpoint
 from oceanop.layout import Layout
 from tests.forecasting.conftest import TRAIN
@@ -13,14 +14,18 @@ from tests.forecasting.conftest import TRAIN
 LEADS = 7
 START = 80
 KINDS = [*BASELINES, "learned"]
+FORCED = ["wind-regression", "learned"]
 
 
 def make(kind: str, ocean: xr.Dataset, checkpoint: Checkpoint) -> tuple[Forecaster, Layout]:
     if kind == "learned":
         return LearnedForecaster(checkpoint), checkpoint.layout
-    layout = Layout.from_dataset(ocean, forcing=[])
+    variables = forcing_of(kind, list(ocean.data_vars))
+    layout = Layout.from_dataset(ocean, forcing=variables)
     past = ocean.isel(time=slice(TRAIN))
-    return baseline(kind, layout.pack(past), past["time"].values, layout.wet(ocean), leads=LEADS), layout
+    options = {"forcing": layout.pack(past, "forcing"), "variables": variables} if variables else {}
+    wet = layout.wet(ocean)
+    return baseline(kind, layout.pack(past), past["time"].values, wet, leads=LEADS, **options), layout
 
 
 def run(forecaster: Forecaster, layout: Layout, ocean: xr.Dataset, leads: int = LEADS) -> torch.Tensor:
@@ -79,10 +84,11 @@ def test_states_after_the_start_are_never_read(case: tuple[Forecaster, Layout], 
     assert torch.equal(run(forecaster, layout, blind), run(forecaster, layout, ocean))
 
 
-def test_known_forcing_is_read_by_the_learned_one_up_to_the_lead_and_no_further(
-    ocean: xr.Dataset, checkpoint: Checkpoint
+@pytest.mark.parametrize("kind", FORCED)
+def test_known_forcing_is_read_up_to_the_lead_and_no_further(
+    kind: str, ocean: xr.Dataset, checkpoint: Checkpoint
 ) -> None:
-    case = make("learned", ocean, checkpoint)
+    case = make(kind, ocean, checkpoint)
     stormy = ocean.copy(deep=True)
     stormy["u10"][START + LEADS] += 5.0
     later = ocean.copy(deep=True)
@@ -118,10 +124,10 @@ def test_the_same_start_gives_the_same_forecast(case: tuple[Forecaster, Layout],
 
 def test_more_past_than_needed_changes_nothing(case: tuple[Forecaster, Layout], ocean: xr.Dataset) -> None:
     forecaster, layout = case
-    window = ocean.isel(time=slice(START - 9, START + 1))
+    window = ocean.isel(time=slice(START - 59, START + 1))
     initial = Initial(layout.pack(window), window["time"].values)
     forcing = (
-        layout.pack(ocean.isel(time=slice(START - 9, START + LEADS + 1)), "forcing")
+        layout.pack(ocean.isel(time=slice(START - 59, START + LEADS + 1)), "forcing")
         if layout.forcing
         else None
     )

@@ -1,0 +1,171 @@
+"""Baselines fitted on the past of a truth, and run from the starts of forecasts as far as its forcing goes."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_pipelines.splits import read_splits, steps_of_splits
+from data_pipelines.times import milliseconds, text
+from data_pipelines.windows import joined
+from forecasting.baselines import BASELINES, CannotFit, baseline, forcing_of
+from forecasting.forecaster import Forecaster
+from forecasting.matching import Match
+from forecasting.windows import run_forecaster
+from oceanop.grid import Grid
+from oceanop.layout import Channel, Layout
+
+FIT_BYTES = 2 * 2**30  # of training states in memory; a longer record is cut to its latest part
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One baseline, ready to run.
+
+    Attributes
+    ----------
+    forecaster
+        The baseline.
+    layout
+        Its channels, forcing included.
+    seconds
+        What the fit took.
+    """
+
+    forecaster: Forecaster
+    layout: Layout
+    seconds: float
+
+    def run(self, truth: xr.Dataset, start: int, leads: NDArray[np.int64], known: int) -> Tensor:
+        """Forecast from a step of the truth at some leads, ``[channel, lead, y, x]``.
+
+        Parameters
+        ----------
+        known
+            Last lead with a truth. A forced baseline stops there, as its forcing may, and is NaN beyond, where nothing
+            is scored.
+        """
+        last = int(min(leads.max(), known) if self.layout.forcing else leads.max())
+        run = run_forecaster(self.forecaster, truth, self.layout, [start], last)
+        wanted = [state.values for _, state in run if state.lead in leads]
+        if beyond := int((leads > last).sum()):
+            wanted += [torch.full_like(wanted[0], torch.nan)] * beyond
+        return torch.stack(wanted, 1)
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Baselines by name, and what they were fitted on.
+
+    Attributes
+    ----------
+    by_name
+        Fitted ones.
+    period
+        In words, what they were fitted on.
+    learned
+        The same as steps of the truth.
+    left_out
+        Why some of all baselines are not among them, a sentence each.
+    """
+
+    by_name: dict[str, Fitted] = field(default_factory=dict)
+    period: str = "no baseline"
+    learned: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    left_out: tuple[str, ...] = ()
+
+
+def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset) -> Baselines:
+    """Fit baselines on the splits ``train`` and ``validation`` of a truth.
+
+    Parameters
+    ----------
+    names
+        None takes all that the truth has the record and the forcing for.
+
+    Raises
+    ------
+    ValueError
+        If a start is not in the truth, there are too few states to learn from, or one of the named baselines cannot
+        be fitted on the truth or run from the starts.
+    """
+    if names is not None and not names:
+        return Baselines()
+    if (matched.init_steps < 0).any():
+        raise ValueError(
+            "a start of the forecasts is not in the truth, so no baseline can start there; give a truth that holds "
+            "the starts, or baselines=[]."
+        )
+    kept = [name for name in ("train", "validation") if name in read_splits(truth)]
+    steps = np.flatnonzero(steps_of_splits(truth, kept))
+    plane = len(matched.layout.state) * int(np.prod(Grid.from_dataset(truth).shape)) * 4
+    most = max(FIT_BYTES // plane, 2)
+    cut = "" if steps.size <= most else f", of which the latest {most} steps fit into memory"
+    wet = matched.layout.wet(truth)
+    states = matched.layout.pack(truth.isel(time=steps[-most:]), missing=np.nan)
+    # The mask promises whole states; a store that was extended by forcing alone has steps without any
+    whole = torch.stack(
+        [(~each.isnan() | ~mask).flatten(1).all(1) for each, mask in zip(states, wet, strict=True)]
+    )
+    kept_steps = whole.all(0)
+    learned = steps[-most:][kept_steps.numpy()]
+    times = truth["time"].values[learned]
+    if times.size < 2:
+        raise ValueError(
+            f"the splits {' and '.join(kept)} of the truth hold {times.size} whole state(s), too few for a baseline; "
+            "give a truth with the training period, or baselines=[]."
+        )
+    if not kept_steps.all():
+        states = states[:, kept_steps]
+    states = torch.where(wet[:, None], states, 0.0)
+    fitted, left_out = {}, []
+    for name in BASELINES if names is None else names:
+        try:
+            fitted[name] = _fit(name, states, learned, matched, truth)
+        except CannotFit as reason:
+            if names is not None:
+                raise
+            left_out.append(str(reason))
+    period = (
+        f"splits {' and '.join(kept)}{cut}: {times.size} steps from {text(times[0])} to {text(times[-1])}"
+    )
+    if (milliseconds(matched.first["init_time"].values) < milliseconds(times[-1:])).any():
+        period += "; some starts lie inside this period, where the baselines have seen the truth"
+    return Baselines(fitted, period, learned, tuple(left_out))
+
+
+def _fit(name: str, states: Tensor, learned: NDArray[np.int64], matched: Match, truth: xr.Dataset) -> Fitted:
+    begin = time.perf_counter()
+    variables = forcing_of(name, [str(held) for held in truth.data_vars])
+    layout = Layout(matched.layout.state, tuple(Channel(variable) for variable in variables))
+    options: dict[str, Any] = {"time_step": matched.time_step, "leads": int(matched.leads.max())}
+    if variables:
+        forcing = layout.pack(truth.isel(time=learned), "forcing", missing=np.nan)
+        there = forcing.isfinite().flatten(2).any(2).all(0)
+        states, learned, forcing = states[:, there], learned[there.numpy()], forcing[:, there]
+        options |= {"forcing": forcing.nan_to_num(nan=0.0), "variables": variables}
+    times = truth["time"].values[learned]
+    forecaster = baseline(name, states, times, layout.wet(truth), **options)
+    _require_weather(forecaster, layout, matched, truth)
+    return Fitted(forecaster, layout, time.perf_counter() - begin)
+
+
+def _require_weather(forecaster: Forecaster, layout: Layout, matched: Match, truth: xr.Dataset) -> None:
+    """Refuse starts whose past, or whose weather up to the last lead with a truth, the truth does not hold whole."""
+    if not layout.forcing:
+        return
+    whole = joined(truth["time"].values)
+    for start, valid in zip(matched.init_steps.tolist(), matched.valid_steps, strict=True):
+        first = start - forecaster.history + 1
+        if first < 0 or not whole[first : int(valid.max())].all():
+            raise CannotFit(
+                f"{forecaster.name} needs {', '.join(layout.names('forcing'))} without a gap from "
+                f"{forecaster.history - 1} steps before a start to its last lead, which the truth does not hold around "
+                f"{text(truth['time'].values[start])}; give a truth that does, start later, or name other baselines."
+            )
