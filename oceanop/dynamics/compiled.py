@@ -201,15 +201,18 @@ class CompiledRun:
     def _block(self, fields: Fields, members: slice) -> _Block:
         size = members.stop - members.start
         stencil = self.stencil
-        states = [self._flat(framed(field[members], periodic=stencil.grid.periodic)) for field in fields]
-        cells, sea = (_runs(mask, size) for mask in (stencil.cells, framed(stencil.grid.wet)))
+        level, east, north = (
+            self._flat(framed(field[members], periodic=stencil.grid.periodic)) for field in fields
+        )
         block = _Block(
-            members,
-            *states,
-            head=np.zeros_like(states[0]),
-            before=(states[1].copy(), states[2].copy()),
-            cells=cells,
-            sea=sea,
+            members=members,
+            level=level,
+            east=east,
+            north=north,
+            head=np.zeros_like(level),
+            before=(east.copy(), north.copy()),
+            cells=_runs(stencil.cells, size),
+            sea=_runs(framed(stencil.grid.wet), size),
             of_east=self._side(stencil.east, size),
             of_north=self._side(stencil.north, size),
             air=self._no_air(size),

@@ -98,8 +98,8 @@ def check_air(air: Air, grid: CGrid, members: int, time: float) -> list[NDArray 
         field = np.asarray(given)
         if field.shape not in (grid.shape, (1, *grid.shape), (members, *grid.shape)):
             raise ValueError(
-                f"{name} at {time / 3600:g} h has shape {field.shape}; expected {grid.shape}, or with a leading axis of "
-                f"{members} member{'s' if members > 1 else ''}, at the centres of the basin's cells."
+                f"{name} at {time / 3600:g} h has shape {field.shape}; expected {grid.shape}, or with a "
+                f"leading axis of {members} member{'s' if members > 1 else ''}, at the centres of the basin's cells."
             )
         fields.append(field.reshape(-1, *grid.shape))
     return fields

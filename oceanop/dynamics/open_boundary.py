@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from oceanop.dynamics.geometry import CGrid, Mask
 
 Array = NDArray[np.float64]
-External = Callable[[Array], Array]
+External = Callable[[Array], NDArray[np.floating]]
 
 STANDARD_PRESSURE = 101325.0  # Pa, ISO 2533:1975
 
@@ -63,14 +63,9 @@ class OpenBoundary:
     ) -> "OpenBoundary":
         """Open all wet cells of the outermost row or column on some sides of the grid."""
         cells = np.zeros(grid.shape, np.bool_)
-        places = {
-            "west": np.s_[:, 0],
-            "east": np.s_[:, -1],
-            "south": np.s_[0],
-            "north": np.s_[-1],
-        }
         for side in sides:
-            cells[places[side]] = True
+            axis, place = {"west": (1, 0), "east": (1, -1), "south": (0, 0), "north": (0, -1)}[side]
+            np.moveaxis(cells, axis, 0)[place] = True
         return cls(cells & grid.wet, kind, level, current)
 
     def check(self, grid: CGrid) -> None:

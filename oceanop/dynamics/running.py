@@ -60,13 +60,13 @@ class Surroundings:
         shares
             How far each step lies between the times of ``now`` and ``later``.
         """
-        times = (first + 1 + np.arange(shares.size)) * self.stencil.time_step
+        times = np.arange(first + 1.0, first + 1.0 + shares.size) * self.stencil.time_step
         sides = [of.side.size for of in self.stencil.radiation]
         if self.boundary is None:
             nothing = np.zeros((shares.size, 0, members))
             return nothing, (nothing, nothing)
         cells = self.stencil.open_cells.size
-        level = external(self.boundary.level, times, members=members, places=cells, name="level")
+        level: Array = external(self.boundary.level, times, members=members, places=cells, name="level")
         if now[2] is not None and later[2] is not None:
             # The level beyond has had time to yield to the air: inverse barometer.
             before, after = (

@@ -158,7 +158,8 @@ class ShallowWaterModel:
             (fields[1] + np.roll(fields[1], -1, axis=-1)) / 2 * self.grid.east,
             (fields[2] + np.roll(fields[2], -1, axis=-2)) / 2 * self.grid.north,
         )
-        return State(*(field.astype(self.dtype) for field in (fields[0], *sides)), steps=steps)
+        level, east, north = (field.astype(self.dtype) for field in (fields[0], *sides))
+        return State(level, east, north, steps)
 
     def run(
         self, state: State, duration: float, *, forcing: Forcing | None = None, every: float = 3600.0
