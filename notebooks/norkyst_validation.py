@@ -115,10 +115,10 @@ def main() -> None:
         table.writerows(rows)
 
 
-def ingest_fold(to: Path, splits: dict[str, tuple[str, str]]) -> Path:
+def ingest_fold(to: Path, splits: dict[str, tuple[str, str]], *, coarsen: int = COARSEN) -> Path:
     """The store of one fold."""
     sample = sample_paths()
-    return ingest([sample.ocean], to=to, forcing=[sample.wind], coarsen=COARSEN, splits=splits)
+    return ingest([sample.ocean], to=to, forcing=[sample.wind], coarsen=coarsen, splits=splits)
 
 
 def questions(only: list[str]) -> Iterator[tuple[str, str, list[str]]]:

@@ -2,8 +2,10 @@
 
 import csv
 import importlib
+import math
 import sys
 from pathlib import Path
+from statistics import NormalDist
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -152,6 +154,20 @@ def test_an_operator_that_says_no_change_forecasts_the_mean_from_the_mean(ablati
     future = step(torch.randn(1, 2, 6, 3, 4), torch.zeros(1, 0, 12, 3, 4))
     expected = torch.where(wet, mean[:, None, None], 0.0)[None, :, None].expand_as(future)
     torch.testing.assert_close(future, expected, rtol=0, atol=0)
+
+
+def test_gates_of_the_ablation_keep_land_out_and_make_up_for_it(ablation: ModuleType) -> None:
+    static = torch.ones(24, 30, 2)
+    static[:, 15:] = 0.0  # half of a periodic plane is land
+    for kind in (ablation.ZeroOnLand, ablation.Normalised):
+        before, _ = kind(2, 4).factors(static)
+        assert torch.equal(before[:, 15:], torch.zeros(24, 15, 4))
+        assert torch.equal(before[:, :15], torch.ones(24, 15, 4))
+    _, after = ablation.Normalised(2, 4).factors(static)
+    # A Gaussian of 5 waves in wavenumber is one of 30 / (2 pi 5) cells in the plane; the coast is half a cell away
+    share = NormalDist(sigma=30 / (2 * math.pi * 5)).cdf(0.5)
+    assert after[12, 7].tolist() == pytest.approx([1.0] * 4, abs=1e-3)
+    assert after[12, 14, 0].item() == pytest.approx(1 / share, rel=0.02)  # the mask is sampled, not a step
 
 
 class Still(torch.nn.Module):
