@@ -10,10 +10,14 @@ from forecasting.baselines import (
     WindRegression,
     baseline,
 )
+from forecasting.combination import Combination
+from forecasting.combine import combine
+from forecasting.ensemble import EnsembleMean
 from forecasting.evaluate import evaluate
 from forecasting.fading import Fading, Fold, fitted_share
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
+from forecasting.forecaster_file import load_forecaster, write_forecaster
 from forecasting.learned import LearnedForecaster
 from forecasting.maps import draw_map
 from forecasting.product import open_forecast
@@ -24,8 +28,10 @@ from forecasting.windows import run_forecaster
 __all__ = [
     "BASELINES",
     "Climatology",
+    "Combination",
     "DampedPersistence",
     "DampedTides",
+    "EnsembleMean",
     "Fading",
     "Fold",
     "Forecaster",
@@ -36,12 +42,15 @@ __all__ = [
     "Tides",
     "WindRegression",
     "baseline",
+    "combine",
     "draw_map",
     "evaluate",
     "fitted_share",
     "forecast",
+    "load_forecaster",
     "open_forecast",
     "run_forecaster",
     "truth_of",
+    "write_forecaster",
     "write_report",
 ]

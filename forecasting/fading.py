@@ -1,6 +1,6 @@
 """Two forecasters as one: the first hours of one of them, fading into the other as validation says."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,8 @@ from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.windows import run_forecaster
 from oceanop.grid import Grid
 from oceanop.layout import Layout
+
+Progress = Callable[[str, int, int], None]  # what is done, starts done, starts in all
 
 
 class Fading:
@@ -37,14 +39,7 @@ class Fading:
     """
 
     def __init__(self, short: Forecaster, long: Forecaster, share: Sequence[float]) -> None:
-        self.share = tuple(float(part) for part in share)
-        ends = (1.0, *self.share, 0.0)
-        if not self.share or not all(now >= after for now, after in pairwise(ends)):
-            said = ", ".join(f"{part:g}" for part in self.share) or "missing"
-            raise ValueError(
-                f"the shares of {short.name} are {said}; give one or more from 1 to 0, none larger than the one "
-                "before, as fitted_share returns them."
-            )
+        self.share = checked_share(share, short.name)
         self.short, self.long = short, long
         self.name = f"{short.name} into {long.name}"
         self.history = max(short.history, long.history)
@@ -59,6 +54,24 @@ class Fading:
                 yield late
             else:
                 yield State(late.lead, torch.lerp(late.values, next(early).values, share))
+
+
+def checked_share(share: Sequence[float], name: str) -> tuple[float, ...]:
+    """Shares of the forecaster ``name``, which lie in 0 to 1 and never grow.
+
+    Raises
+    ------
+    ValueError
+        If one does not, or there is none.
+    """
+    parts = tuple(float(part) for part in share)
+    if not parts or not all(now >= after for now, after in pairwise((1.0, *parts, 0.0))):
+        said = ", ".join(f"{part:g}" for part in parts) or "missing"
+        raise ValueError(
+            f"the shares of {name} are {said}; give one or more from 1 to 0, none larger than the one before, as "
+            "fitted_share returns them."
+        )
+    return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +94,9 @@ class Fold:
     starts: Sequence[int]
 
 
-def fitted_share(folds: Iterable[Fold], layout: Layout, *, leads: int) -> list[float]:
+def fitted_share(
+    folds: Iterable[Fold], layout: Layout, *, leads: int, progress: Progress | None = None
+) -> list[float]:
     """Shares with the least squared error among all that lie in 0 to 1 and never grow, in closed form.
 
     At each lead the squared error is a parabola of the share, with its minimum at
@@ -97,6 +112,8 @@ def fitted_share(folds: Iterable[Fold], layout: Layout, *, leads: int) -> list[f
         Channels of all forecasters.
     leads
         How many leads get a share; a start closer than that to the end of its store counts for the leads it has.
+    progress
+        Called after each start as ``progress(words, done, total)``.
 
     Returns
     -------
@@ -109,7 +126,9 @@ def fitted_share(folds: Iterable[Fold], layout: Layout, *, leads: int) -> list[f
         If no start has all leads, or the truth is missing at sea.
     """
     agreement, distance = torch.zeros(2, leads, dtype=torch.float64)
-    longest = 0
+    longest = done = 0
+    folds = list(folds)
+    total = sum(start + 1 < fold.store.sizes["time"] for fold in folds for start in fold.starts)
     for fold in folds:
         store = fold.store
         weight = layout.wet(store) * torch.from_numpy(Grid.from_dataset(store).cell_area)
@@ -125,6 +144,9 @@ def fitted_share(folds: Iterable[Fold], layout: Layout, *, leads: int) -> list[f
                 apart = (late.values - early.values).double()
                 agreement[late.lead - 1] += (weight * error * apart).sum()
                 distance[late.lead - 1] += (weight * apart.square()).sum()
+            done += 1
+            if progress is not None:
+                progress("", done, total)
     if longest < leads:
         raise ValueError(
             f"the longest forecast of the held-out hours has {longest} leads, and shares are asked for {leads}; ask "

@@ -11,26 +11,28 @@ import xarray as xr
 
 from data_pipelines import open_store
 from data_pipelines.store import CONVENTIONS, oceanop_version
-from data_pipelines.windows import TOLERANCE, time_step
 from forecasting import clock
 from forecasting.boundary import boundary_attributes, require_boundary
 from forecasting.forecaster import Forecaster
-from forecasting.learned import LearnedForecaster
-from forecasting.origin import fitted_attributes, grid_attributes, store_id, store_name
+from forecasting.forecaster_file import Given, combination_of
+from forecasting.origin import (
+    fitted_attributes,
+    grid_attributes,
+    operator_attributes,
+    store_id,
+    store_name,
+)
 from forecasting.product import Plan, open_sink
-from forecasting.refinement import refine
 from forecasting.starts import find_starts
 from forecasting.windows import run_forecaster
-from oceanop.checkpoint import Checkpoint, load_checkpoint
 from oceanop.grid import Grid
 from oceanop.layout import Layout
-from oceanop.variables import BOUNDARIES
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
 
 def forecast(
-    checkpoint: Checkpoint | str | Path,
+    checkpoint: Given,
     store: xr.Dataset | str | Path,
     *,
     start: Any,
@@ -38,15 +40,16 @@ def forecast(
     to: str | Path | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Roll a trained operator out from one start or many.
+    """Roll a trained operator, or several together, out from one start or many.
 
     Parameters
     ----------
     checkpoint
-        The operator, or the path of its checkpoint.
+        The operator, the path of its checkpoint or of a forecaster file, several operators to take the mean of, or a
+        combination of them (:func:`forecasting.forecaster_file.load_forecaster`, :func:`forecasting.combine.combine`).
     store
         The past and what is known ahead, forcing and boundary values: a data set or the path of a store. No state of
-        the domain itself after a start is read. Its grid is the one the operator was trained on, or a finer one of
+        the domain itself after a start is read. Its grid is the one an operator was trained on, or a finer one of
         the same domain (:func:`forecasting.refinement.refine`).
     start
         A time (the last known state), ``latest``, ``FIRST/LAST/STEP`` with a step like ``3h`` or ``PT3H``, or a list
@@ -67,42 +70,36 @@ def forecast(
     Raises
     ------
     ValueError
-        If the operator cannot run on the store's grid, the store has another time step or lacks a variable, or a
-        start lacks its past, its forcing or its boundary values.
+        If an operator cannot run on the store's grid or does not go with the others, the store has another time step
+        or lacks a variable, or a start lacks its past, its forcing or its boundary values.
     """
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint)
+    given = combination_of(checkpoint)
     origin = store_name(store)
     if not isinstance(store, xr.Dataset):
         store = open_store(store)
-    layout = checkpoint.layout
-    _require_same_step(checkpoint, store)
-    _require_variables(layout, store)
-    refined = refine(checkpoint, store)
-    starts = find_starts(store, start, layout=layout, history=checkpoint.history, leads=leads)
-    require_boundary(refined.checkpoint, store, starts, leads)
+    layout = given.layout
+    placed = given.on(store)
+    starts = find_starts(store, start, layout=layout, history=given.history, leads=leads)
+    require_boundary(placed.longest, store, starts, leads)
     words = " ".join(dict.fromkeys(channel.variable for channel in layout.weather))
     return produce(
-        LearnedForecaster(refined.checkpoint),
+        placed.forecaster,
         store,
         layout,
         starts,
         leads,
-        time_step=int(checkpoint.time_step / np.timedelta64(1, "s")),
+        time_step=int(given.time_step / np.timedelta64(1, "s")),
         to=to,
         attributes={
-            "title": f"Ocean forecast by {checkpoint.name}",
-            "checkpoint_sha256": checkpoint.sha256,
-            "run": checkpoint.run.model_dump_json(),
-            "parameters": checkpoint.parameters,
-            "training_steps": checkpoint.steps,
-            **_training_cost(checkpoint),
-            **fitted_attributes(checkpoint),
+            "title": f"Ocean forecast by {given.name}",
+            "model": given.name,
+            **operator_attributes(given),
+            **fitted_attributes(given),
             "input_store": origin,
             "input_store_id": store_id(store, layout),
             "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
-            **grid_attributes(refined.training, Grid.from_dataset(store), refined.factor),
-            **boundary_attributes(refined.checkpoint, store),
+            **grid_attributes(placed, Grid.from_dataset(store)),
+            **boundary_attributes(placed.longest, store),
         },
         progress=progress,
     )
@@ -177,17 +174,6 @@ def produce(
     return sink.finish()
 
 
-def _training_cost(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the training took, as far as the checkpoint says."""
-    said = checkpoint.provenance
-    cost: dict[str, Any] = {}
-    if "training_seconds" in said:
-        cost["training_seconds"] = round(float(said["training_seconds"]), 1)
-    if "threads" in said:
-        cost["training_threads"] = int(said["threads"])
-    return cost
-
-
 def _mask(store: xr.Dataset, layout: Layout, grid: Grid) -> xr.DataArray:
     mask = grid.to_dataset()["mask"]
     depths = [channel.depth for channel in layout.state if channel.depth is not None]
@@ -195,28 +181,3 @@ def _mask(store: xr.Dataset, layout: Layout, grid: Grid) -> xr.DataArray:
         return mask
     kept = store["mask"].sel(depth=sorted(set(depths))).transpose("depth", *grid.dims)
     return kept.astype(np.int8).assign_attrs(mask.attrs)
-
-
-def _require_same_step(checkpoint: Checkpoint, store: xr.Dataset) -> None:
-    step = time_step(store["time"].values)
-    expected = checkpoint.time_step / np.timedelta64(1, "h")
-    if step is not None and abs(step / checkpoint.time_step - 1) > TOLERANCE:
-        raise ValueError(
-            f"the store has a time step of {step / np.timedelta64(1, 'h'):g} h, the checkpoint {checkpoint.name} "
-            f"one of {expected:g} h; forecast on a store with that step."
-        )
-
-
-def _require_variables(layout: Layout, store: xr.Dataset) -> None:
-    for role, names in (("state", layout.names()), ("forcing", layout.names("forcing"))):
-        missing = [name for name in names if name not in store.data_vars]
-        if missing:
-            raise ValueError(
-                f"the checkpoint needs the {role} {', '.join(missing)}, which the store does not hold; it has "
-                f"{', '.join(str(name) for name in store.data_vars)}. "
-                + (
-                    "Ingest it with --boundary PARENT, the model around the domain."
-                    if BOUNDARIES.keys() & {*missing}
-                    else "Ingest what is missing."
-                )
-            )

@@ -52,11 +52,15 @@ def named(forecasts: Forecasts) -> Named:
     pooled: dict[str, list[int]] = {}
     for model, groups in kinds.items():
         for label, members in zip(_labels(model, list(groups)), groups.values(), strict=True):
-            seeds = [_seed(opened[i]) for i in members]
-            if len(members) > 1 and len({*seeds}) == len(seeds) and None not in seeds:
+            trained = [each for i in members for each in _trainings(opened[i])]
+            if (
+                len(members) > 1
+                and len({*trained}) == len(trained)
+                and all(seed is not None for _, seed in trained)
+            ):
                 pooled[label] = members
-            for i, seed in zip(members, seeds, strict=True):
-                names[i] = label if len(members) == 1 else f"{label}-seed{seed}"
+            for i in members:
+                names[i] = label if len(members) == 1 else f"{label}-{_seeds_text(opened[i])}"
     unique = _numbered(names, taken=pooled)
     together = {label: [unique[i] for i in members] for label, members in pooled.items()}
     return Named(dict(zip(unique, opened, strict=True)), together)
@@ -85,15 +89,50 @@ def run_of(ds: xr.Dataset) -> dict[str, Any]:
     return run if isinstance(run, dict) else {}
 
 
-def _seed(ds: xr.Dataset) -> Any:
-    training = run_of(ds).get("training")
-    return training.get("seed") if isinstance(training, dict) else None
+def _runs(ds: xr.Dataset) -> list[dict[str, Any]]:
+    """The runs of all operators that made a forecast, one after another."""
+    run = run_of(ds)
+    return [*run["long"], *run.get("short", [])] if _is_of_several(run) else [run]
+
+
+def _is_of_several(run: dict[str, Any]) -> bool:
+    """Whether it holds the runs of operators that forecast together, by their role."""
+    return isinstance(run.get("long"), list)
+
+
+def _trainings(ds: xr.Dataset) -> list[tuple[str, Any]]:
+    """Settings and seed of every training behind a forecast."""
+    return [(_settings_of(run), _flat(run).get("training.seed")) for run in _runs(ds)]
+
+
+def _seeds_text(ds: xr.Dataset) -> str:
+    """Which seeds a forecast is of: ``seed3``, several in a row ``seeds0-3``, and any others ``seeds0+2``."""
+    held = list(dict.fromkeys(seed for _, seed in _trainings(ds)))
+    if len(held) == 1:
+        return f"seed{held[0]}"
+    in_a_row = all(isinstance(seed, int) for seed in held) and max(held) - min(held) == len(held) - 1
+    return f"seeds{f'{min(held)}-{max(held)}' if in_a_row else '+'.join(str(seed) for seed in held)}"
 
 
 def _settings_text(ds: xr.Dataset, number: int) -> str:
-    """All settings but the seed, to be compared; a forecast that keeps none is like no other."""
-    settings = {key: value for key, value in _flat(run_of(ds)).items() if key != "training.seed"}
-    return json.dumps(settings, sort_keys=True) if settings else str(number)
+    """All settings but the seeds, to be compared; a forecast that keeps none is like no other.
+
+    The grid an operator was trained on is one of them, and so are the shares of operators that forecast together.
+    """
+    run = run_of(ds)
+    settings = json.loads(_settings_of(run))
+    if _is_of_several(run):
+        settings |= {role: sorted(map(_settings_of, run[role])) for role in ("long", "short") if role in run}
+    if not settings:
+        return str(number)
+    if "training_grid" in ds.attrs:
+        settings["grid"] = str(ds.attrs["training_grid"])
+    return json.dumps(settings, sort_keys=True)
+
+
+def _settings_of(run: dict[str, Any]) -> str:
+    settings = {key: value for key, value in _flat(run).items() if key != "training.seed"}
+    return json.dumps(settings, sort_keys=True)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -115,10 +154,16 @@ def _labels(model: str, kinds: list[str]) -> list[str]:
     keys += [key for key in dict.fromkeys(key for each in settings for key in each) if key not in settings[0]]
     if len(keys) > TELLING:
         return numbered
-    values = [[(key.split(".")[-1], str(each.get(key))) for key in keys] for each in settings]
+    values = [[(key.split(".")[-1], _word(each.get(key))) for key in keys] for each in settings]
     if any(len(value) > LONGEST for each in values for _, value in each):
         return numbered
-    return ["-".join([model, *(f"{key}{value}" for key, value in each)]) for each in values]
+    labels = ["-".join([model, *(f"{key}{value}" for key, value in each)]) for each in values]
+    return labels if len({*labels}) == len(labels) else numbered
+
+
+def _word(value: Any) -> str:
+    """A setting's value in a name; a grid is told by its rows and columns, as in 50x75."""
+    return str(value).partition(" cells of ")[0].replace(" ", "")
 
 
 def _require_distinct(forecasts: list[xr.Dataset]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import xarray as xr
 
 from data_pipelines.times import calendar_of, milliseconds, parse
+from forecasting.combination import Combination, Placed
 from oceanop.checkpoint import Checkpoint
 from oceanop.grid import Grid
 from oceanop.layout import Layout
+
+Period = tuple[str, str]  # first and last time, as text
 
 IN_MEMORY = "a data set in memory"
 LOOKED_AT = 16  # steps of a store that does not say what it was made from
@@ -40,14 +44,67 @@ def store_id(store: xr.Dataset, layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def fitted_attributes(checkpoint: Checkpoint) -> dict[str, str]:
-    """Attributes that say which times the operator was fitted on; none where the checkpoint does not say."""
+def operator_attributes(given: Combination) -> dict[str, Any]:
+    """Attributes that say which operators forecast, how they were trained, and what that took.
+
+    Several operators are told as ``members``, JSON, and ``run`` holds the runs of all. ``checkpoint_sha256`` is then
+    that of the list of their checksums and shares, and costs are sums; a cost that one of them does not tell is left
+    out.
+    """
+    members = given.members
+    costs = [each.provenance for each in members]
+    told: dict[str, Any] = {
+        "parameters": sum(each.parameters for each in members),
+        "training_steps": sum(each.steps for each in members),
+    }
+    if all("training_seconds" in cost for cost in costs):
+        told["training_seconds"] = round(sum(float(cost["training_seconds"]) for cost in costs), 1)
+    threads = {int(cost["threads"]) if "threads" in cost else None for cost in costs}
+    if len(threads) == 1 and (same := threads.pop()) is not None:
+        told["training_threads"] = same
+    if len(members) == 1:
+        alone = members[0]
+        return {"checkpoint_sha256": alone.sha256, "run": alone.run.model_dump_json(), **told}
+    parts = {"long": given.long, "short": given.short}
+    share = {"share": list(given.share)} if given.short else {}
+    sums = {role: [each.sha256 for each in part] for role, part in parts.items()}
+    runs = {role: [each.run.model_dump(mode="json") for each in part] for role, part in parts.items() if part}
+    listed = [_member_facts(role, each) for role, part in parts.items() for each in part]
+    return {
+        "checkpoint_sha256": hashlib.sha256(json.dumps({**sums, **share}).encode()).hexdigest(),
+        "run": json.dumps({**runs, **share}),
+        "members": json.dumps(listed),
+        **{name: json.dumps(value) for name, value in share.items()},
+        **told,
+    }
+
+
+def _member_facts(role: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    seconds = checkpoint.provenance.get("training_seconds")
+    return {
+        "role": role,
+        "model": checkpoint.name,
+        "checkpoint_sha256": checkpoint.sha256,
+        "parameters": checkpoint.parameters,
+        "training_steps": checkpoint.steps,
+        **({} if seconds is None else {"training_seconds": round(float(seconds), 1)}),
+    }
+
+
+def periods_of(checkpoint: Checkpoint) -> list[Period]:
+    """First and last time of each split that the operator was fitted on; none where the checkpoint does not say."""
     names = checkpoint.provenance.get("fit")
     try:
         splits = json.loads(checkpoint.provenance["store_attributes"]["splits"])
-        periods = sorted([str(splits[name][0]), str(splits[name][1])] for name in names or ())
+        return sorted((str(splits[name][0]), str(splits[name][1])) for name in names or ())
     except (KeyError, IndexError, TypeError, ValueError):
-        return {}
+        return []
+
+
+def fitted_attributes(given: Combination) -> dict[str, str]:
+    """Attributes that say which times operators and shares were fitted on; none where nobody says."""
+    found = {period for each in given.members for period in periods_of(each)}
+    periods = sorted(found | ({given.share_fitted_on} if given.share_fitted_on else set()))
     if not periods:
         return {}
     return {
@@ -57,12 +114,15 @@ def fitted_attributes(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def grid_attributes(training: Grid, grid: Grid, refinement: int) -> dict[str, str | int]:
-    """Attributes that say on which grid the operator was trained, on which it runs, and how much finer that one is."""
+def grid_attributes(placed: Placed, grid: Grid) -> dict[str, str | int]:
+    """Attributes that say on which grids operators were trained, on which they run, and how much finer that one is.
+
+    Where they were trained on several, all are named, and ``refinement`` is that of the coarsest.
+    """
     return {
-        "training_grid": _cells(training),
+        "training_grid": "; ".join(dict.fromkeys(_cells(each.training) for each in placed.members)),
         "forecast_grid": _cells(grid),
-        "refinement": refinement,
+        "refinement": max(each.factor for each in placed.members),
     }
 
 
@@ -106,16 +166,30 @@ def baseline_warning(seen: int, count: int) -> str:
 
 def _seen(ds: xr.Dataset, times: np.ndarray[Any, Any]) -> int:
     ends = [ds.attrs.get("fitted_from"), ds.attrs.get("fitted_to")]
-    if None in ends or not times.size:
+    if None in ends:
         return 0
-    calendar, moments = calendar_of(times), milliseconds(times)
-    inside = np.zeros(moments.size, dtype=bool)
     try:
-        for first, last in json.loads(ds.attrs.get(PERIODS, json.dumps([ends]))):
-            inside |= (moments >= parse(str(first), calendar)) & (
-                moments <= parse(str(last), calendar, end=True)
-            )
+        periods = [
+            (str(first), str(last)) for first, last in json.loads(ds.attrs.get(PERIODS, json.dumps([ends])))
+        ]
+        return times_inside(times, periods)
     except (TypeError, ValueError):
         # Another calendar, or an attribute that somebody else wrote: nothing can be said
         return 0
+
+
+def times_inside(times: np.ndarray[Any, Any], periods: Iterable[Period]) -> int:
+    """How many of some times lie in any of some periods, whose ends belong to them.
+
+    Raises
+    ------
+    ValueError
+        If an end is no time of their calendar.
+    """
+    if not times.size:
+        return 0
+    calendar, moments = calendar_of(times), milliseconds(times)
+    inside = np.zeros(moments.size, dtype=bool)
+    for first, last in periods:
+        inside |= (moments >= parse(first, calendar)) & (moments <= parse(last, calendar, end=True))
     return int(inside.sum())

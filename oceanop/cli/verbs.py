@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oceanop.cli import console
+from oceanop.cli import console, words
 
 app = typer.Typer(
     add_completion=False,
@@ -124,9 +124,9 @@ def ingest(
             product=product,
             variables=variables.split(",") if variables else None,
             depths=depths,
-            region=_region(region),
+            region=words.region(region),
             coarsen=coarsen,
-            splits=_splits(split),
+            splits=words.splits(split),
             progress=report,
         )
     console.out.print(f"{store}")
@@ -134,23 +134,27 @@ def ingest(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A NetCDF file, store, checkpoint or forecast.")],
+    path: Annotated[Path, typer.Argument(help="A NetCDF file, store, checkpoint, forecaster or forecast.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a file, store, checkpoint or forecast is.
+    """Say what a file, store, checkpoint, forecaster or forecast is.
 
     Example: oceanop inspect norway.zarr
     """
     from data_pipelines import describe
+    from forecasting.forecaster_file import describe_forecaster, is_forecaster_file
     from oceanop.checkpoint import describe_checkpoint, is_checkpoint
 
-    facts = describe_checkpoint(path) if is_checkpoint(path) else describe(path)
+    if is_checkpoint(path):
+        facts = describe_checkpoint(path)
+    else:
+        facts = describe_forecaster(path) if is_forecaster_file(path) else describe(path)
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
     else:
-        for line in _lines(facts):
+        for line in words.lines(facts):
             print(line)
 
 
@@ -190,8 +194,78 @@ def train(
 
 
 @app.command()
+def combine(
+    long: Annotated[
+        list[str],
+        typer.Argument(metavar="CHECKPOINT", help="Checkpoints whose mean forecasts all leads; globs, too."),
+    ],
+    to: Annotated[Path, typer.Option(help="The forecaster to write: .toml.")],
+    short: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A checkpoint, or a glob in quotes, repeatable: their mean is what the first leads begin with."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --short: the store with hours that no checkpoint was fitted on.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="With --short: the split of these hours; validation where absent.")
+    ] = None,
+    leads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --short: leads with a share of their own; what the split holds, up to 24, where absent.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Let several checkpoints forecast together: their mean, the first leads faded from one-step operators into it.
+
+    Writes a forecaster that 'oceanop forecast' takes in place of a checkpoint.
+
+    Example: oceanop combine runs/fnotd-*/checkpoints/best --to fnotd.toml
+
+    With shares: oceanop combine runs/fnotd-*/checkpoints/best --short 'runs/one-step-*/checkpoints/best'
+    --data norway.zarr --to both.toml
+    """
+    from forecasting import combine as run_combination
+    from forecasting import write_forecaster
+    from forecasting.forecaster_file import combination_of, require_free
+
+    require_free(to)
+    both = {"long": words.checkpoints(long), "short": words.checkpoints(short or [])}
+    if both["short"]:
+        if data is None:
+            raise ValueError(
+                "--short needs --data STORE: the shares of the first leads are fitted to hours that the store holds."
+            )
+        with console.progress("combine", quiet=quiet) as report:
+            found = run_combination(
+                **both, store=data, split=split or "validation", leads=leads, progress=report
+            )
+    else:
+        idle = [name for name, value in (("--data", data), ("--split", split), ("--leads", leads)) if value]
+        if idle:
+            raise ValueError(
+                f"{', '.join(idle)} {'is' if len(idle) == 1 else 'are'} about the shares of the first leads, and "
+                "without --short there are none; name checkpoints for these leads with --short, or leave it out."
+            )
+        found = combination_of(both["long"])
+    write_forecaster(to, **both, share=found.share, share_fitted_on=found.share_fitted_on)
+    console.out.print(f"{to}")
+
+
+@app.command()
 def forecast(
-    checkpoint: Annotated[Path, typer.Argument(help="What 'oceanop train' wrote: RUN/checkpoints/best.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="What 'oceanop train' wrote, RUN/checkpoints/best, or a forecaster that 'oceanop combine' wrote."
+        ),
+    ],
     data: Annotated[
         Path,
         typer.Option(
@@ -206,7 +280,7 @@ def forecast(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Roll a trained operator out from one start or many.
+    """Roll a trained operator, or several together, out from one start or many.
 
     Example: oceanop forecast runs/fnotd/checkpoints/best --data norway.zarr --start 2015-11-17T21 --leads 21 --to f.nc
     """
@@ -272,17 +346,23 @@ def draw(
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each operator, pooled in the scores.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each operator and ensemble, pooled in the scores.")
+    ] = 1,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Without the ensemble: both operators alone, in a third of the time."),
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """The whole way on shipped real data, offline: ingest, train both operators, forecast, evaluate, report.
+    """The whole way on shipped real data, offline: ingest, train, combine, forecast, evaluate, report.
 
     Example: oceanop demo --to demo
     """
-    from oceanop.cli.demo import run_demo
+    from oceanop.cli.demo import MEMBERS, run_demo
 
-    run_demo(to, seeds=seeds, quiet=quiet)
+    run_demo(to, seeds=seeds, members=0 if quick else MEMBERS, quiet=quiet)
 
 
 def _closed_boundaries(store: Path, edge_zone: int) -> str:
@@ -301,42 +381,3 @@ def _closed_boundaries(store: Path, edge_zone: int) -> str:
         f"{cells} ocean cells lie on the outer edge of the domain, and the run has no edge zone, so that these open "
         "boundaries are treated as closed; to drive them, ingest with --boundary PARENT and set data.edge_zone."
     )
-
-
-def _region(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        west, east, south, north = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--region {text}: expected four numbers West,East,South,North, as in 4,6,59,61."
-        ) from None
-    return west, east, south, north
-
-
-def _splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:
-    if not words:
-        return None
-    splits = {}
-    for word in words:
-        name, equals, period = word.partition("=")
-        first, slash, last = period.partition("/")
-        if not (equals and slash and first and last):
-            raise ValueError(
-                f"--split {word}: expected NAME=START/END, as in train=2015-11-16T00/2015-11-17T07."
-            )
-        splits[name] = (first, last)
-    return splits
-
-
-def _lines(facts: dict[str, Any], indent: int = 0) -> list[str]:
-    lines = []
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            lines += [f"{'  ' * indent}{key}:", *_lines(value, indent + 1)]
-        elif isinstance(value, list):
-            lines.append(f"{'  ' * indent}{key}: {', '.join(str(item) for item in value)}")
-        else:
-            lines.append(f"{'  ' * indent}{key}: {value}")
-    return lines
