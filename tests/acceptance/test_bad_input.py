@@ -228,6 +228,13 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
             "expected four numbers west,east,south,north",
         ),
         (["ingest", "a.nc", "--to", "a.zarr", "--split", "train"], "expected name=start/end"),
+        (["combine", "best", "--to", "f.nc"], "a forecaster is written as .toml, not '.nc'"),
+        (["combine", "best", "--to", "f.toml"], "best: no such file; expected a checkpoint"),
+        (["combine", "best", "--short", "one", "--to", "f.toml"], "--short needs --data store"),
+        (
+            ["combine", "best", "--data", "sea.zarr", "--leads", "3", "--to", "f.toml"],
+            "--data, --leads are about the shares of the first leads, and without --short there are none",
+        ),
     ],
 )
 def test_words_that_make_no_sense_are_named(
@@ -237,7 +244,24 @@ def test_words_that_make_no_sense_are_named(
     assert told in sentence(capsys).lower()
 
 
-@pytest.mark.parametrize("verb", ["ingest", "inspect", "train", "forecast", "evaluate", "map", "demo"])
+def test_operators_that_know_the_hours_by_heart_get_no_shares_there(
+    command: Command,
+    store: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--short", checkpoints["norkyst-fno"], "--data", store, "--to", tmp_path / "f.toml"]
+    assert command("combine", checkpoints["norkyst-fnotd"], *words) == 2
+    told = sentence(capsys)
+    assert "was fitted on 17 of the 17 hours of the split 'validation'" in told
+    assert "give a split that it has not learned from" in told
+    assert not (tmp_path / "f.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", ["ingest", "inspect", "train", "combine", "forecast", "evaluate", "map", "demo"]
+)
 def test_every_verb_explains_itself_with_an_example(
     command: Command, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 import xarray as xr
 import zarr
 
+from forecasting import evaluate
 from oceanop.checkpoint import load_checkpoint
+from oceanop.cli.demo import SHARE, run_demo
 from tests.acceptance.conftest import QUICK, Command
 
 
@@ -128,10 +131,85 @@ def test_the_same_command_gives_the_same_weights(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.slow
-def test_the_demonstration_ends_with_its_report(
-    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="session")
+def held_out(command: Command, store: Path, folder: Path) -> Path:
+    """A folder of runs that have not learned from the validation hours."""
+    runs = folder / "held-out"
+    for preset in ("norkyst-fnotd", "norkyst-fno-one-step"):
+        for seed in (0, 1):
+            words = ("--set", "data.fit=['train']", "--set", f"training.seed={seed}")
+            to = runs / f"{preset.rsplit('-', 1)[-1]}-{seed}"
+            assert command("train", preset, "--data", store, "--to", to, *QUICK, *words) == 0
+    return runs
+
+
+def test_checkpoints_are_combined_and_forecast_together(
+    command: Command, store: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("demo", "--to", tmp_path / "demo") == 0
+    long = sorted(held_out.glob("fnotd-*/checkpoints/best"))
+    words = ("--short", held_out / "step-*" / "checkpoints" / "best", "--data", store, "--leads", 5)
+    assert command("combine", *long, *words, "--to", tmp_path / "both.toml") == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "both.toml")
+    assert command("inspect", tmp_path / "both.toml", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["model"]) == ("forecaster", "FNO-into-FNOtD-ensemble")
+    assert (len(told["long"]), len(told["short"]), len(told["share"])) == (2, 2, 5)
+    assert told["share_fitted_on"] == ["2015-11-17T05:00:00", "2015-11-17T21:00:00"]
+    run = ("--data", store, "--start", "2015-11-17T21", "--leads", 3, "--to", tmp_path / "f.nc")
+    assert command("forecast", tmp_path / "both.toml", *run) == 0
+    with xr.open_dataset(tmp_path / "f.nc") as ds:
+        assert ds.attrs["model"] == "FNO-into-FNOtD-ensemble"
+        assert len(json.loads(ds.attrs["members"])) == 4
+
+
+def test_a_mean_alone_needs_no_store(
+    command: Command, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As a shell leaves a pattern that it was given in quotes
+    assert (
+        command("combine", held_out / "fnotd-*" / "checkpoints" / "best", "--to", tmp_path / "mean.toml") == 0
+    )
+    assert command("inspect", tmp_path / "mean.toml") == 0
+    assert "model: FNOtD-ensemble" in capsys.readouterr().out
+
+
+# As small as the operators get: what is tried is the way through all verbs, and that it is gone on.
+TINY = ("training.steps=2", "training.threads=1", "model.width=4", "model.layers=1")
+
+
+def test_a_stopped_demonstration_goes_on_and_scores_every_forecaster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oceanop.cli.demo.evaluate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, members=2, changes=TINY, quiet=True)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("norkyst*/**/best")}
+    assert len(made) == 2 + 4
+    # Maps and page take longer than all the rest, and are tried elsewhere
+    monkeypatch.setattr("oceanop.cli.demo.evaluate", partial(evaluate, report=False))
+    page = run_demo(tmp_path, members=2, changes=TINY, quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert capsys.readouterr().out.strip().splitlines()[-1] == f"report: {page.resolve()}"
+    with (tmp_path / "report" / "scores.csv").open() as file:
+        scored = {row["forecaster"] for row in csv.DictReader(file)}
+    assert {"FNO", "FNOtD", "FNO-into-FNOtD-ensemble", "persistence", "damped-tides"} <= scored
+    with xr.open_dataset(tmp_path / "norkyst-ensemble.zarr", engine="zarr") as ds:
+        assert json.loads(ds.attrs["share"]) == list(SHARE)
+        assert (ds.attrs["refinement"], len(json.loads(ds.attrs["members"]))) == (2, 4)
+        # Nothing has learned from an hour that is scored
+        assert ds.attrs["fitted_to"] < str(ds["valid_time"].values.min())
+
+
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), ("--quick",)])
+def test_the_demonstration_ends_with_its_report(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert command("demo", "--to", tmp_path / "demo", *words) == 0
     page = capsys.readouterr().out.strip().splitlines()[-1].removeprefix("report: ")
     assert Path(page).is_file()
+    assert (tmp_path / "demo" / "norkyst-ensemble.toml").exists() == (not words)
