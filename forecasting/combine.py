@@ -14,7 +14,7 @@ from data_pipelines.times import text
 from data_pipelines.windows import joined
 from forecasting.combination import Combination, Placed
 from forecasting.fading import Fold, fitted_share
-from forecasting.forecaster_file import Operator, combination_of
+from forecasting.forecaster_file import Operator, operators_of
 from forecasting.origin import periods_of, times_inside
 from oceanop.checkpoint import Checkpoint
 
@@ -72,10 +72,9 @@ def combine(
         If an operator was fitted on hours of the split or does not say on which, the operators do not go together
         or cannot run on the store, or the split is too short.
     """
-    both = [combination_of(each).long for each in (long, short)]
     if not isinstance(store, xr.Dataset):
         store = open_store(store)
-    given = Combination(both[0], both[1], share=(1.0,))
+    given = Combination(operators_of(long), operators_of(short), share=(1.0,))
     held_out = steps_of_splits(store, split)
     _require_unseen(given, store["time"].values[held_out], split)
     placed = given.on(store)
@@ -85,8 +84,10 @@ def combine(
             f"the split '{split}' has {int(held_out.sum())} steps, and none of them follows {given.history} states "
             "without a gap, which the operators need; fit the shares on a longer split."
         )
-    wanted = leads or min(MOST_LEADS, max(piece.leads for piece in pieces))
-    share = fitted_share(_folds(placed, store, pieces), given.layout, leads=wanted, progress=progress)
+    most = min(MOST_LEADS, max(piece.leads for piece in pieces))
+    share = fitted_share(
+        _folds(placed, store, pieces), given.layout, leads=most if leads is None else leads, progress=progress
+    )
     hours = store["time"].values[held_out]
     return replace(given, share=tuple(share), share_fitted_on=(text(hours[0]), text(hours[-1])))
 
@@ -126,7 +127,7 @@ def _require_unseen(given: Combination, times: NDArray[np.generic], split: str) 
         seen = times_inside(times, periods)
         if seen:
             raise ValueError(
-                f"{_who(each)} was fitted on {seen} of the {times.size} hours of the split '{split}', which it "
+                f"{_who(each)} was fitted on {seen} of the {times.size} times of the split '{split}', which it "
                 "forecasts too well for shares to be fitted there; give a split that it has not learned from, or "
                 'operators trained with data.fit = ["train"].'
             )

@@ -42,9 +42,13 @@ def combination_of(given: Given) -> Combination:
     """
     if isinstance(given, Combination):
         return given
-    if isinstance(given, str | Path):
-        return load_forecaster(given)
-    return Combination(tuple(_loaded(each) for each in ([given] if isinstance(given, Checkpoint) else given)))
+    return load_forecaster(given) if isinstance(given, str | Path) else Combination(operators_of(given))
+
+
+def operators_of(given: Operator | Sequence[Operator]) -> tuple[Checkpoint, ...]:
+    """One checkpoint or several, read where they are given by their paths."""
+    listed = [given] if isinstance(given, Checkpoint | str | Path) else given
+    return tuple(each if isinstance(each, Checkpoint) else load_checkpoint(each) for each in listed)
 
 
 def load_forecaster(path: str | Path) -> Combination:
@@ -168,10 +172,6 @@ def _member(checkpoint: Checkpoint) -> dict[str, Any]:
         "grid": {"shape": list(checkpoint.grid_shape), "fingerprint": checkpoint.grid_fingerprint},
         "sha256": checkpoint.sha256,
     }
-
-
-def _loaded(given: Operator) -> Checkpoint:
-    return given if isinstance(given, Checkpoint) else load_checkpoint(given)
 
 
 def _read(path: Path) -> _File:

@@ -254,7 +254,7 @@ def test_operators_that_know_the_hours_by_heart_get_no_shares_there(
     words = ["--short", checkpoints["norkyst-fno"], "--data", store, "--to", tmp_path / "f.toml"]
     assert command("combine", checkpoints["norkyst-fnotd"], *words) == 2
     told = sentence(capsys)
-    assert "was fitted on 17 of the 17 hours of the split 'validation'" in told
+    assert "was fitted on 17 of the 17 times of the split 'validation'" in told
     assert "give a split that it has not learned from" in told
     assert not (tmp_path / "f.toml").exists()
 

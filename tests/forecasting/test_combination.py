@@ -426,13 +426,13 @@ def test_hours_that_an_operator_has_learned_from_are_refused(
 ) -> None:
     learned = fitted(long[0], "train", "validation")
     told = (
-        r"the checkpoint FNOtD \(5a1\) was fitted on 12 of the 12 hours of the split 'validation', which it forecasts "
+        r"the checkpoint FNOtD \(5a1\) was fitted on 12 of the 12 times of the split 'validation', which it forecasts "
         r"too well for shares to be fitted there; give a split that it has not learned from, or operators trained with "
         r"data.fit = \[\"train\"\]"
     )
     with pytest.raises(ValueError, match=told):
         combine([learned, long[1]], short, ocean)
-    with pytest.raises(ValueError, match=r"was fitted on 60 of the 60 hours of the split 'train'"):
+    with pytest.raises(ValueError, match=r"was fitted on 60 of the 60 times of the split 'train'"):
         combine(long, short, ocean, split="train")
     with pytest.raises(
         ValueError,
