@@ -290,6 +290,7 @@ class _Trainer:
                 self.validation,
                 self.weight,
                 horizon=self.run.model.horizon,
+                starts=training.validation_starts,
                 ranks=self.ranks,
             )
             log.write(step=self.done, validation=scores)

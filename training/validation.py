@@ -15,9 +15,15 @@ from training.parallel import Ranks
 
 @torch.no_grad()
 def validate(
-    step: WindowStep, dataset: WindowDataset, weight: Tensor, *, horizon: int, ranks: Ranks | None = None
+    step: WindowStep,
+    dataset: WindowDataset,
+    weight: Tensor,
+    *,
+    horizon: int,
+    starts: int | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
-    """Root mean square error of forecasts from every start in a data set, by variable and lead.
+    """Root mean square error of forecasts from the starts in a data set, by variable and lead.
 
     Each rank forecasts from its share of the starts; sums are merged in float64, so that the number of ranks shows in
     their rounding alone, and all ranks get the same numbers.
@@ -28,6 +34,8 @@ def validate(
         Windows whose target spans all leads to be scored.
     weight
         Cell area at ocean cells, ``[state, y, x]``, where the step computes.
+    starts
+        How many to forecast from, evenly spread and the same each time; all where None or where there are no more.
     ranks
         Those that call it together; None for one process.
 
@@ -44,7 +52,10 @@ def validate(
     step.eval()
     total = torch.zeros(len(dataset.layout.state), dataset.horizon, dtype=torch.float64)
     rough = torch.zeros(2, *total.shape, dtype=torch.float64)  # of forecasts and of the truth
-    for window in (dataset[i] for i in range(ranks.rank, len(dataset), ranks.world_size)):
+    count = len(dataset) if starts is None else min(starts, len(dataset))
+    # In the middle of as many equal parts: the first and the last start are no more likely than others
+    chosen = [(2 * n + 1) * len(dataset) // (2 * count) for n in range(count)]
+    for window in (dataset[i] for i in chosen[ranks.rank :: ranks.world_size]):
         history, forcing, target = (
             part.to(device) for part in (window.history, window.forcing, window.target)
         )
@@ -53,7 +64,7 @@ def validate(
         error = torch.where(weight[:, None] > 0, forecast - target, 0.0).double()
         total += ((error.square() * weight[:, None]).sum((-2, -1)) / weight.sum((-2, -1))[:, None]).cpu()
         rough += square_differences(torch.stack([forecast, target]).double(), weight).sum(0).cpu()
-    by_channel = ranks.sum(total) / len(dataset)
+    by_channel = ranks.sum(total) / count
     hours = [
         f"{lead * (dataset.time_step / np.timedelta64(1, 'h')):g}"
         for lead in range(1, by_channel.shape[1] + 1)
@@ -69,5 +80,5 @@ def validate(
     }
     variance = step.std.flatten().double().square()[:, None].cpu()
     scores["all"] = float((by_channel / variance).mean().sqrt())
-    scores["starts"] = len(dataset)
+    scores["starts"] = count
     return scores

@@ -27,7 +27,7 @@ class Run(Table):
     @model_validator(mode="after")
     def _validation_has_an_effect(self) -> "Run":
         if "validation" in self.data.fit:
-            for name in ("validate_every", "validation_leads", "patience"):
+            for name in ("validate_every", "validation_leads", "validation_starts", "patience"):
                 if getattr(self.training, name) is not None:
                     raise ValueError(
                         f"'training.{name}' turns nothing while 'validation' is in data.fit; leave one of the two out"

@@ -106,6 +106,11 @@ class TrainingConfig(Choice):
         ge=1,
         description="leads of a validation forecast; two windows, or what the split holds, where absent",
     )
+    validation_starts: int | None = Field(
+        None,
+        ge=1,
+        description="validation forecasts, evenly spread over the split's starts; from every start where absent",
+    )
     patience: int | None = Field(
         None,
         ge=1,

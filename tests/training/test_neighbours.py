@@ -1,6 +1,8 @@
 """Differences between neighbouring ocean cells, and the roughness that validation tells by them."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -51,10 +53,15 @@ def test_a_pair_counts_by_the_area_of_its_cells() -> None:
 
 def steady(field: np.ndarray) -> WindowDataset:
     """Windows of a sea surface height ``[y, x]`` that stays as it is; NaN is land."""
-    wet = np.isfinite(field)
+    return windows(np.broadcast_to(field, (12, *field.shape)))
+
+
+def windows(fields: np.ndarray) -> WindowDataset:
+    """Windows of a sea surface height ``[time, y, x]``."""
+    wet = np.isfinite(fields[0])
     ds = xr.Dataset(
         {
-            "zos": (("time", "y", "x"), np.broadcast_to(field.astype(np.float32), (12, *wet.shape))),
+            "zos": (("time", "y", "x"), fields.astype(np.float32)),
             "mask": (("y", "x"), wet.astype(np.int8)),
             "cell_area": (("y", "x"), np.ones(wet.shape)),
         },
@@ -88,6 +95,19 @@ def test_validation_tells_what_is_left_of_small_scales(part: float) -> None:
     weight = torch.from_numpy(np.isfinite(field))[None].float()
     scores = validate(Damped(part), steady(field), weight, horizon=3)  # type: ignore[arg-type]
     assert scores["roughness"] == {"zos": dict.fromkeys("123", pytest.approx(part**2, rel=1e-6))}
+
+
+@pytest.mark.parametrize(
+    ("asked", "last_states"), [(None, range(1, 9)), (20, range(1, 9)), (2, (3, 7)), (1, (5,))]
+)
+def test_validation_spreads_its_starts_evenly(asked: int | None, last_states: Sequence[int]) -> None:
+    """Persistence of a level that rises as the square of time errs by ``(s + k)^2 - s^2`` at lead k."""
+    rising = windows(np.arange(12.0)[:, None, None] ** 2 * np.ones((1, 5, 7)))
+    scores = validate(Damped(1.0), rising, torch.ones(1, 5, 7), horizon=3, starts=asked)  # type: ignore[arg-type]
+    assert scores["starts"] == len(last_states)
+    for lead in (1, 2, 3):
+        expected = math.sqrt(fmean((2 * last * lead + lead**2) ** 2 for last in last_states))
+        assert scores["zos"][str(lead)] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_truth_without_small_scales_has_no_roughness() -> None:
