@@ -49,8 +49,9 @@ def combine(
     """Let the mean of some operators fade into the mean of others, with the shares that are best on held-out hours.
 
     One-step operators are best in the first hours and operators that forecast windows later on
-    (:class:`forecasting.fading.Fading`). The forecasts start from every step, up to a hundred of them, whose next one
-    lies in the split, and end where it ends.
+    (:class:`forecasting.fading.Fading`). The forecasts start from every step of the split, up to a hundred of them, and
+    end where it ends. Their past lies in the split, too: an operator may know better how a past goes on that it was
+    trained on than a new one.
 
     Parameters
     ----------
@@ -81,8 +82,9 @@ def combine(
     pieces = _pieces(store["time"].values, held_out, given.history)
     if not pieces:
         raise ValueError(
-            f"the split '{split}' has {int(held_out.sum())} steps, and none of them follows {given.history} states "
-            "without a gap, which the operators need; fit the shares on a longer split."
+            f"the split '{split}' has {int(held_out.sum())} steps and nowhere {given.history + 1} without a gap, which "
+            f"the {given.history} past states that the operators need and one to forecast take; fit the shares on a "
+            "longer split."
         )
     most = min(MOST_LEADS, max(piece.leads for piece in pieces))
     share = fitted_share(
@@ -95,9 +97,9 @@ def combine(
 def _pieces(times: NDArray[np.generic], held_out: NDArray[np.bool_], history: int) -> list[_Piece]:
     """Stretches of the split that can be forecast, each with the starts in it."""
     whole = joined(times)
-    # At each step, how many states up to it follow each other without a gap
-    past = np.ones(times.size, dtype=np.int64)
-    for step in np.flatnonzero(whole):
+    # At each step, how many states of the split up to it follow each other without a gap
+    past = held_out.astype(np.int64)
+    for step in np.flatnonzero(whole & held_out[:-1] & held_out[1:]):
         past[step + 1] = past[step] + 1
     starts = np.flatnonzero(whole & held_out[1:] & (past[:-1] >= history))
     if not starts.size:

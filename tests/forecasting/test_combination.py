@@ -354,23 +354,23 @@ def test_shares_are_those_of_all_starts_whose_hours_are_in_the_split(
         leads=4,
         progress=lambda words, done, total: calls.append((done, total)),
     )
-    # Hours 60 to 71 are held out: from 59, the state before the first of them, to 70, which has one lead left
+    # Hours 60 to 71 are held out: from 64, which five of them lead up to, to 70, which has one lead left
     parts = [EnsembleMean([LearnedForecaster(each) for each in part]) for part in (short, long)]
-    fold = Fold(*parts, ocean.isel(time=slice(0, 72)), list(range(59, 71)))
+    fold = Fold(*parts, ocean.isel(time=slice(0, 72)), list(range(64, 71)))
     assert list(made.share) == fitted_share([fold], long[0].layout, leads=4)
     assert made.share_fitted_on == ("2020-01-03T12:00:00", "2020-01-03T23:00:00")
-    assert calls == [(done, 12) for done in range(1, 13)]
+    assert calls == [(done, 7) for done in range(1, 8)]
     assert (made.long, made.short) == (long, short)
 
 
 def test_as_many_leads_get_a_share_as_the_split_holds_where_nobody_says(
     ocean: xr.Dataset, long: tuple[Checkpoint, ...], short: tuple[Checkpoint, ...]
 ) -> None:
-    assert len(combine(long[0], short[0], ocean).share) == 12
+    assert len(combine(long[0], short[0], ocean).share) == 8
     with pytest.raises(
-        ValueError, match=r"longest forecast of the held-out hours has 12 leads, and shares .* for 13"
+        ValueError, match=r"longest forecast of the held-out hours has 8 leads, and shares .* for 9"
     ):
-        combine(long[0], short[0], ocean, leads=13)
+        combine(long[0], short[0], ocean, leads=9)
 
 
 def test_a_path_of_a_store_and_of_checkpoints_do_as_well(
@@ -390,22 +390,22 @@ def test_operators_trained_coarse_get_their_shares_on_the_finer_store() -> None:
     long = fitted(trained(coarse(fine)), "train", sha256="a")
     short = fitted(trained(coarse(fine), history=2, horizon=1), "train", sha256="b")
     parts = [LearnedForecaster(refine(each, fine).checkpoint) for each in (short, long)]
-    fold = Fold(*parts, fine.isel(time=slice(0, 72)), list(range(59, 71)))
+    fold = Fold(*parts, fine.isel(time=slice(0, 72)), list(range(63, 71)))
     assert list(combine(long, short, fine, leads=3).share) == fitted_share([fold], long.layout, leads=3)
 
 
 def test_a_gap_in_the_held_out_hours_is_forecast_over_by_nobody(
     ocean: xr.Dataset, long: tuple[Checkpoint, ...], short: tuple[Checkpoint, ...]
 ) -> None:
-    broken = ocean.drop_isel(time=[64])
-    made = combine(long, short, broken, leads=3)
-    parts = [EnsembleMean([LearnedForecaster(each) for each in part]) for part in (short, long)]
-    # Five states without a gap are behind 59 to 62; after the gap, at 64 of the shorter axis, from 68 on
+    broken = ocean.drop_isel(time=[66])
+    made = combine(long[0], short[0], broken, leads=2)
+    parts = [LearnedForecaster(short[0]), LearnedForecaster(long[0])]
+    # Four states without a gap lead up to 63 and 64; after the gap, which is at 66 of the shorter axis, up to 69
     folds = [
-        Fold(*parts, broken.isel(time=slice(0, 64)), [59, 60, 61, 62]),
-        Fold(*parts, broken.isel(time=slice(0, 71)), [68, 69]),
+        Fold(*parts, broken.isel(time=slice(0, 66)), [63, 64]),
+        Fold(*parts, broken.isel(time=slice(0, 71)), [69]),
     ]
-    assert list(made.share) == fitted_share(folds, long[0].layout, leads=3)
+    assert list(made.share) == fitted_share(folds, long[0].layout, leads=2)
 
 
 def test_a_long_split_is_started_from_evenly(
@@ -417,8 +417,8 @@ def test_a_long_split_is_started_from_evenly(
     )
     calls: list[int] = []
     combine(long[0], short[0], longer, leads=1, progress=lambda words, done, total: calls.append(total))
-    # Every second of 150, for a hundred are the most
-    assert calls == [75] * 75
+    # Every second of 146, for a hundred are the most
+    assert calls == [73] * 73
 
 
 def test_hours_that_an_operator_has_learned_from_are_refused(
@@ -452,7 +452,7 @@ def test_a_split_that_is_missing_or_too_short_is_told(
     torn = ocean.isel(time=[*range(59), *range(60, 72, 3), *range(72, 96)])
     with pytest.raises(
         ValueError,
-        match=r"the split 'validation' has 4 steps, and none of them follows 5 states without a gap, .* a longer split",
+        match=r"the split 'validation' has 4 steps and nowhere 6 without a gap, which the 5 past states .* a longer split",
     ):
         combine(long, short, torn)
 
