@@ -13,6 +13,7 @@ command goes on where it was; several processes with the same words share the ru
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ import numpy as np
 import torch
 from norkyst_comparison import asked, taken, words_given, write_table
 from norkyst_validation import FOLDS, ingest_fold
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_pipelines import WindowDataset, open_store
 from oceanop import Grid, load_checkpoint
 from oceanop.checkpoint import Checkpoint
 from oceanop.config import Run, load_run
+from oceanop.operators.fnotd import _Block
 from oceanop.operators.layer import Gate
+from oceanop.operators.spectral import SpectralConv
 from oceanop.rollout import rollout
 from oceanop.step import WindowStep
 from training import train
@@ -37,12 +40,16 @@ from training.losses import area_weight
 COARSEN = 8  # 800 m to 6.4 km
 SCORE_EVERY = 25  # steps between scores of a run
 
-# Three that no option of a run says
+# Those that no option of a run says
 FROM_THE_MEAN = "from the training mean"  # instead of the last state
 ZERO_ON_LAND = (
     "features zero on land"  # before each convolution, instead of what the network learns to put there
 )
 NORMALISED = "normalised convolution"  # the same, divided by the smoothed mask
+APART = (
+    "time and space apart"  # a matrix of the frequency times one of the wavenumber, instead of one of both
+)
+LOCAL = "local branch"  # 3 x 3 cells of each channel beside every convolution
 # What each row changes in the preset.
 ABLATION: dict[str, list[str]] = {
     "preset": [],
@@ -55,6 +62,8 @@ ABLATION: dict[str, list[str]] = {
     FROM_THE_MEAN: [],
     ZERO_ON_LAND: [],
     NORMALISED: [],
+    APART: [],
+    LOCAL: [],
     "ema 0.98": ["training.ema_decay=0.98"],
     "ema 0.995": ["training.ema_decay=0.995"],
     "dropout 0.1": ["model.dropout=0.1"],
@@ -142,12 +151,47 @@ class Normalised(ZeroOnLand):
         return before, after / around.clamp(min=0.1)[..., None]
 
 
+class Apart(SpectralConv):
+    """A convolution whose kernel is one over time after one over space: no frequency knows its wavenumber."""
+
+    def __init__(self, in_channels: int, out_channels: int, modes: Sequence[int]) -> None:
+        super().__init__(in_channels, out_channels, modes)
+        time, *plane = self.weight.shape[:3]
+        del self.weight
+        # A product of two matrices is as large as one of the whole kernel at the start.
+        self.of_time = nn.Parameter(torch.randn(time, in_channels, in_channels, 2) / (2 * in_channels) ** 0.5)
+        self.of_space = nn.Parameter(
+            torch.randn(*plane, in_channels, out_channels, 2) / (in_channels + out_channels) ** 0.5
+        )
+
+    def mode_weights(self) -> Tensor:
+        """As :meth:`SpectralConv.mode_weights`."""
+        time, space = torch.view_as_complex(self.of_time), torch.view_as_complex(self.of_space)
+        return torch.view_as_real(torch.einsum("tij,yxjo->tyxio", time, space))
+
+
+class Local(_Block):
+    """A layer with a learned stencil beside it; the network begins without."""
+
+    def __init__(self, width: int, modes: Sequence[int], static_channels: int, dropout: float) -> None:
+        super().__init__(width, modes, static_channels, dropout)
+        self.stencil = nn.Conv3d(width, width, (1, 3, 3), padding=(0, 1, 1), groups=width)
+        nn.init.zeros_(self.stencil.weight)
+
+    def forward(self, x: Tensor, static: Tensor, wanted: slice, *, recompute: bool) -> Tensor:
+        """As the layer's own."""
+        beside = self.stencil(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        return super().forward(x, static, wanted, recompute=recompute) + beside[:, wanted]
+
+
 def of_setting(setting: str) -> AbstractContextManager[Any]:
     """What a setting needs while it is trained and scored, beside its run."""
     changed = {
         FROM_THE_MEAN: ("oceanop.build.WindowStep", FromTheMean),
         ZERO_ON_LAND: ("oceanop.operators.fnotd.Gate", ZeroOnLand),
         NORMALISED: ("oceanop.operators.fnotd.Gate", Normalised),
+        APART: ("oceanop.operators.fnotd.SpectralConv", Apart),
+        LOCAL: ("oceanop.operators.fnotd._Block", Local),
     }
     return patch(*changed[setting]) if setting in changed else nullcontext()
 

@@ -85,6 +85,10 @@ class SpectralConv(nn.Module):
         mixed: Tensor = _MixRows.apply(rows, self._kept(rows, pair, basis), pair, basis)
         return mixed
 
+    def mode_weights(self) -> Tensor:
+        """Matrices of all modes, ``[*modes, in, out, 2]``; what makes them otherwise has a method of its own."""
+        return self.weight
+
     def _axes(self, rows: Tensor, sizes: Sequence[int]) -> tuple["Pair", list[Tensor]]:
         """Transforms of all axes but the rows': the one next to them, and those before."""
         dtype, device, modes = rows.dtype, rows.device, self.modes
@@ -94,7 +98,7 @@ class SpectralConv(nn.Module):
     def _kept(self, rows: Tensor, pair: "Pair", basis: list[Tensor]) -> Tensor:
         """Weights of the modes that the grid resolves: too coarse for all of them, it uses the central ones."""
         kept = [len(matrix) for matrix in basis] + ([] if pair is None else [len(pair[0]) // 2])
-        weight: Tensor = self.weight
+        weight = self.mode_weights()
         for axis, want in enumerate(kept):
             have = weight.shape[axis]
             if have != want:

@@ -14,6 +14,7 @@ import torch
 from oceanop.config import load_run
 from oceanop.normalise import Scaling
 from oceanop.operators.fnotd import FNOtD
+from oceanop.operators.spectral import SpectralConv
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = ("norkyst_comparison", "norkyst_ablation", "norkyst_validation")
@@ -168,6 +169,29 @@ def test_gates_of_the_ablation_keep_land_out_and_make_up_for_it(ablation: Module
     share = NormalDist(sigma=30 / (2 * math.pi * 5)).cdf(0.5)
     assert after[12, 7].tolist() == pytest.approx([1.0] * 4, abs=1e-3)
     assert after[12, 14, 0].item() == pytest.approx(1 / share, rel=0.02)  # the mask is sampled, not a step
+
+
+def test_a_kernel_apart_is_one_over_time_after_one_over_space(ablation: ModuleType) -> None:
+    torch.manual_seed(0)
+    apart = ablation.Apart(3, 3, (4, 5, 6)).double()
+    over_time, over_space = SpectralConv(3, 3, (4, 5, 6)).double(), SpectralConv(3, 3, (4, 5, 6)).double()
+    with torch.no_grad():
+        over_time.weight.copy_(apart.of_time[:, None, None])
+        over_space.weight.copy_(apart.of_space)
+    x = torch.randn(2, 8, 9, 10, 3, dtype=torch.float64)
+    x -= x.mean(-2, keepdim=True)  # of a mean along x the first convolution would keep the real part alone
+    torch.testing.assert_close(apart(x), over_space(over_time(x)), rtol=1e-10, atol=1e-12)
+
+
+def test_a_local_branch_begins_as_nothing_and_sees_the_nearest_cells(ablation: ModuleType) -> None:
+    torch.manual_seed(0)
+    layer = ablation.Local(3, (2, 2, 2), 0, 0.0)
+    x, static = torch.randn(1, 4, 7, 8, 3), torch.ones(7, 8, 1)
+    plain = ablation._Block.forward(layer, x, static, slice(2, 4), recompute=False)
+    bias = layer.stencil.bias
+    torch.testing.assert_close(
+        layer(x, static, slice(2, 4), recompute=False), plain + bias, rtol=0, atol=1e-6
+    )
 
 
 class Still(torch.nn.Module):
