@@ -6,6 +6,7 @@ from data_pipelines.ingest import ingest
 from data_pipelines.loader import Batch, WindowLoader
 from data_pipelines.samples import Sample, sample_paths
 from data_pipelines.save import save_store
+from data_pipelines.simulate import simulate
 from data_pipelines.statistics import read_statistics
 from data_pipelines.store import open_store
 
@@ -21,4 +22,5 @@ __all__ = [
     "read_statistics",
     "sample_paths",
     "save_store",
+    "simulate",
 ]

@@ -68,6 +68,8 @@ class WindowDataset:
         Time axis of the store, ``[T]``.
     starts
         First step of every window, int64; window ``i`` begins at ``times[starts[i]]``.
+    members
+        Which member of a simulation every window is of, int64: members are series of their own, one after another.
     time_step
         timedelta64.
     wet
@@ -117,13 +119,16 @@ class WindowDataset:
                 "of history and after it."
             )
         self.time_step = step
+        self._members = ds.sizes.get("member", 0)
+        each, count = self.starts, max(self._members, 1)
+        self.starts, self.members = np.tile(each, count), np.repeat(np.arange(count), each.size)
         self._ds = ds
         channels = len(self.layout.state) + len(self.layout.forcing)
-        self._held: tuple[Tensor, Tensor] | None = None
-        if 4 * channels * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT:
+        self._held: list[tuple[Tensor, Tensor]] | None = None
+        if 4 * channels * count * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT:
             used = np.zeros(len(self.times), dtype=bool)
-            used[self.starts[:, None] + np.arange(history + horizon)] = True
-            self._held = self._read(slice(0, len(self.times)), used)
+            used[each[:, None] + np.arange(history + horizon)] = True
+            self._held = [self._read(slice(0, len(self.times)), used, member) for member in range(count)]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -135,9 +140,10 @@ class WindowDataset:
         first = int(self.starts[index])
         middle, last = first + self.history, first + self.history + self.horizon
         if self._held is None:
-            state, forcing = self._read(slice(first, last), np.ones(last - first, dtype=bool))
+            whole = np.ones(last - first, dtype=bool)
+            state, forcing = self._read(slice(first, last), whole, int(self.members[index]))
         else:
-            state, forcing = (part[:, first:last] for part in self._held)
+            state, forcing = (part[:, first:last] for part in self._held[self.members[index]])
         return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
 
     def _forced_sea(self, ds: xr.Dataset) -> Tensor:
@@ -152,9 +158,11 @@ class WindowDataset:
             else torch.zeros(0, *self.grid.shape, dtype=torch.bool)
         )
 
-    def _read(self, steps: slice, used: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    def _read(self, steps: slice, used: NDArray[np.bool_], member: int) -> tuple[Tensor, Tensor]:
         """State and forcing of some steps; those that are used have to be whole at sea."""
         block = self._ds.isel(time=steps)
+        if self._members:
+            block = block.isel(member=member)
         state, forcing = (self._whole(block, role, used) for role in ("state", "forcing"))
         # Values off the mask are kept in files as they came; a tensor's land is 0.
         return torch.where(self.wet[:, None], state, 0.0), forcing

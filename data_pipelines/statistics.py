@@ -71,7 +71,10 @@ def compute_statistics(path: str | Path, split: str = "train") -> None:
         write_array(group, "depth", ("depth",), ds["depth"].to_numpy(), ds["depth"].attrs)
     for name in names:
         deep = "depth" in ds[name].dims
-        table = _of_variable(root[name], used, linked, wet_levels(wet, deep), deep)
+        cells = wet_levels(wet, deep)
+        if "member" in ds[name].dims:  # members are more cells of one ocean
+            cells = np.broadcast_to(cells[:, None], (len(cells), *ds[name].shape[1:]))
+        table = _of_variable(root[name], used, linked, cells, deep)
         write_array(
             group,
             name,
@@ -132,7 +135,7 @@ def _of_variable(
         if not used[start:stop].any():
             before = [None] * levels
             continue
-        block = array[start:stop].reshape(stop - start, levels, *array.shape[-2:])
+        block = array[start:stop].reshape(stop - start, levels, *wet.shape[1:])
         for level in range(levels):
             cells = np.broadcast_to(wet, (levels, *wet.shape[1:]))[level]
             for step in range(start, stop):

@@ -85,6 +85,15 @@ class StoreWriter:
                 {**attrs, **({"coordinates": auxiliary} if auxiliary else {})},
             )
 
+    @classmethod
+    def resume(cls, path: Path) -> "StoreWriter":
+        """Go on with an unfinished store."""
+        for torn in path.rglob("*.partial"):  # of a write that was killed
+            torn.unlink()
+        writer = cls.__new__(cls)
+        writer.path, writer._group = path, zarr.open_group(path, mode="r+", zarr_format=3)
+        return writer
+
     def steps_per_chunk(self, name: str) -> int:
         """How many steps one chunk of a variable holds: blocks of so many are written whole."""
         return int(self._array(name).chunks[0])
@@ -149,7 +158,8 @@ def open_store(path: str | Path) -> xr.Dataset:
     ds = open_unchecked(path)
     if ds.attrs.get("complete") is False:
         raise ValueError(
-            f"{path} is not complete: its build was interrupted. Run the same 'oceanop ingest' again."
+            f"{path} is not complete: its build was interrupted. Run the same 'oceanop "
+            f"{'simulate' if 'seed' in ds.attrs else 'ingest'}' again."
         )
     if "complete" in ds.attrs:
         # 1, not True: NetCDF has no booleans, and what is cut from a store should be writable there.

@@ -188,4 +188,9 @@ def _plane(ds: xr.Dataset, channel: Channel) -> xr.DataArray:
             f"{', '.join(str(name) for name in ds.data_vars)}; ingest it, or use a checkpoint trained without it."
         )
     array = ds[channel.variable]
+    if "member" in array.dims:
+        raise ValueError(
+            f"'{channel.variable}' has {ds.sizes['member']} members and one ocean is needed here; choose one, as "
+            "xarray's ds.isel(member=0) does, or simulate with one member."
+        )
     return array if channel.depth is None else array.sel(depth=channel.depth)
