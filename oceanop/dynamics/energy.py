@@ -166,10 +166,8 @@ def _air(model: ShallowWaterModel, forcing: Forcing | None, steps: int, members:
     if forcing is None:
         return check_air(Air(), model.grid, members, 0.0)
     number, share = divmod(steps * model.time_step / model.forcing_interval, 1.0)
-    ends = [
-        check_air(forcing(time), model.grid, members, time)
-        for time in (number * model.forcing_interval, (number + 1) * model.forcing_interval)
-    ][: 2 if share > 1e-9 else 1]
+    times = [number * model.forcing_interval, (number + 1) * model.forcing_interval]
+    ends = [check_air(forcing(time), model.grid, members, time) for time in times[: 2 if share > 1e-9 else 1]]
     return [
         None if now is None or later is None else now + share * (later - now)
         for now, later in zip(ends[0], ends[-1], strict=True)

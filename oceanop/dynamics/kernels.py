@@ -130,13 +130,13 @@ def _close(field: Any, columns: Any, members: Any) -> None:
 
 
 @_jit
-def _leave(current: Any, level: Any, through: Any, step: Any, members: Any) -> None:
+def _leave(current: Any, head: Any, through: Any, step: Any, members: Any) -> None:
     for number in range(through.side.size):
         for member in range(members):
             place = through.side[number] * members + member
             fall = (
-                level[through.inside[number] * members + member]
-                - level[through.outside[number] * members + member]
+                head[through.inside[number] * members + member]
+                - head[through.outside[number] * members + member]
             )
             current[place] = through.outward[number] * (
                 through.speed[number] * fall - through.current[step, number, member]
@@ -187,18 +187,21 @@ def advance(
             _close(head, columns, members)
         if not linear:
             thicken(level, of_east, of_north, numbers.half, columns, members, periodic)
-        _leave(east, level, exits[0], step, members)
-        _leave(north, level, exits[1], step, members)
+        _leave(east, head, exits[0], step, members)
+        _leave(north, head, exits[1], step, members)
+        if periodic:
+            _close(east, columns, members)
+            _close(north, columns, members)
         for turn in range(2):
-            # The one that comes second turns with the first's new current; they take it in turns.
+            # The one that comes second turns with the first's new current; they take it in turns. One call for both,
+            # because each is a loop to compile.
             if (first + step + turn) % 2 == 0:
-                _momentum(east, north, head, of_east, of_north, air[1], later[1], share, numbers)
-                if periodic:
-                    _close(east, columns, members)
+                own, other, of, crossing, push, push_later = east, north, of_east, of_north, air[1], later[1]
             else:
-                _momentum(north, east, head, of_north, of_east, air[2], later[2], share, numbers)
-                if periodic:
-                    _close(north, columns, members)
+                own, other, of, crossing, push, push_later = north, east, of_north, of_east, air[2], later[2]
+            _momentum(own, other, head, of, crossing, push, push_later, share, numbers)
+            if periodic:
+                _close(own, columns, members)
 
 
 @_jit

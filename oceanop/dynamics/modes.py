@@ -127,7 +127,7 @@ def response(
     out = []
     for period in np.asarray(periods, np.float64):
         matrix = sparse.diags_array(2j * np.pi / period + resistance) - system.operator
-        answer = linalg.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A").solve(push)
+        answer = linalg.splu(matrix.tocsc()).solve(push)
         out.append(np.stack([system.level(one[: system.cells.size]) for one in answer.T]))
     levels = np.stack(out)
     return levels if np.ndim(stress) > 1 else levels[:, 0]

@@ -22,8 +22,8 @@ class OpenBoundary:
     Water passes between them and the basin. Where the level is *prescribed*, the slope drives it as anywhere else:
     waves from inside are turned back. A boundary after Flather lets long waves out: across the side between such a
     cell and the basin the current is ``u = u_ext + sqrt(g / h) (eta - eta_ext)``, outward (Flather, Mem. Soc. R. Sci.
-    Liege 10, 1976). A wave ``eta_ext`` that comes in is let through without reflection if its own current inward,
-    ``sqrt(g / h) eta_ext``, is given with it.
+    Liege 10, 1976), both levels counted from the inverse barometer. A wave ``eta_ext`` that comes in is let through
+    without reflection if its own current inward, ``sqrt(g / h) eta_ext``, is given with it.
 
     Attributes
     ----------

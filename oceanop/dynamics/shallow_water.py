@@ -27,8 +27,9 @@ class ShallowWaterModel:
     ``eta_t + div(D u) = 0`` and ``u_t + f k x u = -g grad(eta + pa / (rho g)) + tau / (rho D) - Cd |u| u / D``, with
     ``D = h`` (linear) or ``h + eta``; no advection of momentum. Forward-backward steps: level first, then the
     currents with the new level (Mesinger and Arakawa, GARP 17, 1976); which of ``u`` and ``v`` comes first changes
-    from step to step. Friction is semi-implicit. Rotation does no work on any sea floor: currents are weighted with
-    the root of the thickness (Espelid, Berntsen and Barthel, Int. J. Numer. Methods Eng. 49, 2000).
+    from step to step (Sielecki, Mon. Weather Rev. 96, 1968, has one order). Friction is semi-implicit. Rotation does
+    no work on any sea floor: currents are weighted with the root of the thickness (Espelid, Berntsen and Barthel,
+    Int. J. Numer. Methods Eng. 49, 2000).
 
     Parameters
     ----------

@@ -157,15 +157,14 @@ class TensorEngine:
         height = self._whole(torch.addcmul(self._inner(state.level), self._rate, out, value=-1))
         if level is not None and self._open.numel():
             height = self._closed(height.index_copy(-1, self._open, level))
-        water = self._water(height)
+        water, head = self._water(height), height + air.weight
         if currents is not None:
             for side, inward in enumerate(currents):
                 place, inside, outside, outward, speed = self._exits[side]
                 if place.numel():
-                    fall = height[..., inside] - height[..., outside]
+                    fall = head[..., inside] - head[..., outside]
                     leaving = outward * (speed * fall - inward)
                     current[side] = self._closed(current[side].index_copy(-1, place, leaving))
-        head = height + air.weight
         for turn in range(2):
             # The one that comes second turns with the first's new current; they take it in turns.
             side = (number + turn) % 2
