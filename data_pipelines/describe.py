@@ -20,9 +20,9 @@ from oceanop.grid import Grid
 from oceanop.variables import BOUNDARIES, STORED, VARIABLES
 
 _PROVENANCE = ("title", "institution", "source", "history", "command", "oceanop_version", "created", "model",
-               "checkpoint_sha256", "run", "input_store", "forcing", "open_boundaries", "edge_zone", "boundary",
-               "boundary_parent", "license", "references", "time_step", "basin", "seed", "coriolis_parameter",
-               "gravity", "depth")  # fmt: skip
+               "checkpoint_sha256", "members", "share", "training_grid", "run", "input_store", "forcing",
+               "open_boundaries", "edge_zone", "boundary", "boundary_parent", "license", "references", "time_step",
+               "basin", "seed", "coriolis_parameter", "gravity", "depth")  # fmt: skip
 
 
 def describe(path: str | Path) -> dict[str, Any]:
