@@ -58,9 +58,7 @@ def build(relief: Path, target: Path) -> None:
             axis = new.createVariable(name, "f8", (name,), zlib=True)
             axis.setncatts(CF[name])
             axis[:] = axes[name][rows]
-        elevation = new.createVariable(
-            "elevation", "i2", tuple(within), zlib=True, complevel=9, shuffle=True
-        )
+        elevation = new.createVariable("elevation", "i2", tuple(within), zlib=True, complevel=9, shuffle=True)
         elevation.setncatts(CF["elevation"])
         elevation[:] = np.asarray(old["elevation"][:])[np.ix_(within["latitude"], within["longitude"])]
 

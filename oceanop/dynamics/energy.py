@@ -87,7 +87,8 @@ def budget(
     Raises
     ------
     ValueError
-        If the model is not linear: without advection of momentum, a changing thickness makes energy of its own.
+        If there is one step, or the model is not linear: without advection of momentum, a changing thickness makes
+        energy of its own.
     """
     if not model.stencil.linear:
         raise ValueError(
@@ -101,7 +102,10 @@ def budget(
         terms.append(_powers(model, snapshot, air))
         end = energy(model, snapshot).total
         begin = end if begin is None else begin
-    assert len(terms) > 1, duration
+    if len(terms) < 2:
+        raise ValueError(
+            f"a budget over {duration:g} s has one step; it begins with the first and needs a second."
+        )
     assert begin is not None
     assert end is not None
     powers = np.stack(terms)

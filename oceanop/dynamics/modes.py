@@ -15,6 +15,7 @@ from oceanop.dynamics.stencil import WATER_DENSITY, Sides, Stencil, framed, make
 
 Complex = NDArray[np.complex128]
 
+ROUNDS = 200  # of Lanczos; what is to be found is found in tens
 DAMPING = 3e-6  # s-1, a Baltic seiche falls to 1/e in a few days
 
 
@@ -55,7 +56,7 @@ def modes(
     near
         Period around which they are looked for, s.
     count
-        How many.
+        How many at most: none that is farther from there, in frequency, than steady flows at 0 are.
     boundary
         Prescribed levels, kept at 0; closed if None.
     gravity
@@ -69,8 +70,14 @@ def modes(
     system = _System(_at_rest(grid, boundary, gravity))
     shift = 2 * np.pi / near
     assert system.size > count + 1, (system.size, count)
-    start = np.random.default_rng(0).standard_normal(system.size) + 0j  # the same answer each time
-    frequency, vectors = linalg.eigsh((-1j * system.operator).tocsc(), k=count, sigma=shift, v0=start)
+    # From a fixed start, for the same answer each time, without steady flows, which are many and have no period.
+    start = system.operator @ np.random.default_rng(0).standard_normal(system.size) + 0j
+    matrix = (-1j * system.operator).tocsc()
+    try:
+        frequency, vectors = linalg.eigsh(matrix, k=count, sigma=shift, v0=start, maxiter=ROUNDS)
+    except linalg.ArpackNoConvergence as stopped:
+        # Steady flows came back by rounding: a space of them, which has no vectors of its own to settle on.
+        frequency, vectors = stopped.eigenvalues.real, stopped.eigenvectors
     found = []
     for omega, vector in sorted(zip(frequency, vectors.T, strict=True), key=lambda pair: pair[0]):
         if omega < 1e-6 * shift:

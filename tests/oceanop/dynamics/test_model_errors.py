@@ -106,6 +106,9 @@ def test_what_has_no_budget_and_no_modes_says_so(rough_basin: CGrid) -> None:
     model = ShallowWaterModel(rough_basin, linear=False)
     with pytest.raises(ValueError, match="energy budget is that of a linear model"):
         budget(model, model.at_rest(), HOUR)
+    model = ShallowWaterModel(rough_basin)
+    with pytest.raises(ValueError, match="has one step; it begins with the first and needs a second"):
+        budget(model, model.at_rest(), model.time_step)
     open_wide = OpenBoundary.along(rough_basin, "west", kind="flather")
     with pytest.raises(ValueError, match="of kind 'flather', through which a basin's oscillations leave"):
         modes(rough_basin, near=HOUR, boundary=open_wide)

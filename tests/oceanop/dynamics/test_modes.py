@@ -29,6 +29,7 @@ def test_a_rectangles_seiches_are_those_of_the_formula() -> None:
     length, width = 400e3, 150e3
     grid = CGrid.rectangle(length=length, width=width, depth=50, spacing=10e3)
     found = modes(grid, near=8 * HOUR, count=5)
+    assert len(found) >= 2
     speed = np.sqrt(GRAVITY * 50)
     # On the grid a wave of wavenumber k has 2 / dx sin(k dx / 2).
     numbers = [(m, n) for m in range(5) for n in range(3) if m or n]
@@ -119,7 +120,7 @@ def assert_bands(found: np.ndarray) -> None:
         assert ((found >= low) & (found <= high)).any(), (low, high, np.sort(found))
     # The peaks stand in the bands, not everywhere: below 36 h, the bands have half of the axis of periods.
     inside = np.any([(found >= low) & (found <= high) for low, high in BANDS], axis=0)
-    assert inside.mean() > 0.7
+    assert inside.mean() > 0.6
 
 
 def test_the_baltic_open_at_9_east_has_the_seiches_of_its_gauges(baltic_grid: CGrid) -> None:
