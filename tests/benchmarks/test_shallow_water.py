@@ -7,6 +7,7 @@ several counts: what else the machine does can only add to it.
 
 import csv
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from oceanop.dynamics.shallow_water import ShallowWaterModel
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "notebooks" / "results" / "shallow_water_speed.csv"
-HOUR, ROUNDS = 3600.0, 5
+HOUR, ROUNDS = 3600.0, 12
 GRIDS = {"15' x 10'": (2, 3), "10' x 5'": (1, 2)}
 
 
@@ -137,14 +138,14 @@ def test_simulated_hours_per_cpu_second(name: str, capsys: pytest.CaptureFixture
     torch.set_num_threads(1)
     floor = baltic(*GRIDS[name])
     grid = CGrid.sphere(floor["latitude"], floor["longitude"], floor["deptho"])
-    long, short = 120, 12
+    long, short = 72, 6
     air = weather(grid.shape, long)
     models = {engine: ShallowWaterModel(grid, engine=engine) for engine in ("compiled", "torch")}  # type: ignore[arg-type]
     nonlinear = ShallowWaterModel(grid, linear=False)
     plain = PlainNumpy(models["compiled"])
 
     def run(model: ShallowWaterModel, members: int, hours: int) -> np.ndarray:
-        *_, last = model.run(model.at_rest(members), hours * HOUR, forcing=air)
+        (last,) = deque(model.run(model.at_rest(members), hours * HOUR, forcing=air), maxlen=1)
         return last.zos[0]
 
     # The peer takes the same steps: what is timed is the same work.
