@@ -10,6 +10,8 @@ from forecasting.baselines import (
     WindRegression,
     baseline,
 )
+from forecasting.baselines.numerical import NumericalForecast
+from forecasting.baselines.shallow_water import ShallowWater
 from forecasting.combination import Combination
 from forecasting.combine import combine
 from forecasting.ensemble import EnsembleMean
@@ -37,7 +39,9 @@ __all__ = [
     "Forecaster",
     "Initial",
     "LearnedForecaster",
+    "NumericalForecast",
     "Persistence",
+    "ShallowWater",
     "State",
     "Tides",
     "WindRegression",

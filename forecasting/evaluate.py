@@ -71,8 +71,9 @@ def evaluate(
     truth
         The store that holds what happened, and the past the baselines learn from.
     baselines
-        One or more names among ``forecasting.baselines.BASELINES``; None takes all that the truth has the record and
-        the forcing for, and tells of others in the attribute ``baselines_left_out``.
+        One or more names among ``forecasting.baselines.BASELINES``, ``shallow-water-BASIN`` with a shipped basin or a
+        TOML file, or paths of numerical forecasts; None takes all of the first that the truth has the record and the
+        forcing for, and tells of others in the attribute ``baselines_left_out``.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed

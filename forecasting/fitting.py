@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_pipelines.basins.settings import basins
 from data_pipelines.splits import read_splits, steps_of_splits
 from data_pipelines.times import milliseconds, text
 from data_pipelines.windows import joined
 from forecasting.baselines import BASELINES, CannotFit, baseline, forcing_of
+from forecasting.baselines.numerical import NumericalForecast
+from forecasting.baselines.shallow_water import PREFIX, ShallowWater
 from forecasting.forecaster import Forecaster
 from forecasting.matching import Match
 from forecasting.windows import run_forecaster
@@ -36,11 +40,14 @@ class Fitted:
         Its channels, forcing included.
     seconds
         What the fit took.
+    given
+        Which channels of a numerical model are asked for; None for others, which have no more.
     """
 
     forecaster: Forecaster
     layout: Layout
     seconds: float
+    given: list[int] | None = None
 
     def run(self, truth: xr.Dataset, start: int, leads: NDArray[np.int64], known: int) -> Tensor:
         """Forecast from a step of the truth at some leads, ``[channel, lead, y, x]``.
@@ -48,12 +55,15 @@ class Fitted:
         Parameters
         ----------
         known
-            Last lead with a truth. A forced baseline stops there, as its forcing may, and is NaN beyond, where nothing
-            is scored.
+            Last lead with a truth. A forced baseline and a numerical model stop there, as forcing and file may, and are
+            NaN beyond, where nothing is scored.
         """
-        last = int(min(leads.max(), known) if self.layout.forcing else leads.max())
+        ends = self.layout.forcing or self.given is not None
+        last = int(min(leads.max(), known) if ends else leads.max())
         run = run_forecaster(self.forecaster, truth, self.layout, [start], last)
         wanted = [state.values for _, state in run if state.lead in leads]
+        if self.given is not None:
+            wanted = [values[self.given] for values in wanted]
         if beyond := int((leads > last).sum()):
             wanted += [torch.full_like(wanted[0], torch.nan)] * beyond
         return torch.stack(wanted, 1)
@@ -127,7 +137,11 @@ def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset
     fitted, left_out = {}, []
     for name in BASELINES if names is None else names:
         try:
-            fitted[name] = _fit(name, states, learned, matched, truth)
+            if name in BASELINES:
+                fitted[name] = _fit(name, states, learned, matched, truth)
+            else:
+                model = _numerical(name, matched, truth)
+                fitted[model.forecaster.name] = model
         except CannotFit as reason:
             if names is not None:
                 raise
@@ -154,6 +168,28 @@ def _fit(name: str, states: Tensor, learned: NDArray[np.int64], matched: Match, 
     forecaster = baseline(name, states, times, layout.wet(truth), **options)
     _require_weather(forecaster, layout, matched, truth)
     return Fitted(forecaster, layout, time.perf_counter() - begin)
+
+
+def _numerical(name: str, matched: Match, truth: xr.Dataset) -> Fitted:
+    """A numerical model that learns nothing: ``shallow-water-BASIN``, or the path of a file with its forecast."""
+    begin = time.perf_counter()
+    forecaster: ShallowWater | NumericalForecast
+    if name.startswith(PREFIX):
+        forecaster = ShallowWater(name.removeprefix(PREFIX), truth)
+    elif Path(name).suffix and Path(name).exists():
+        forecaster = NumericalForecast(name, truth, layout=matched.layout)
+    else:
+        raise ValueError(
+            f"there is no baseline '{name}'; name one of {', '.join(BASELINES)}, or {PREFIX}BASIN with one of "
+            f"{', '.join(basins())} or a basin's TOML file, or the path of a numerical forecast."
+        )
+    held = forecaster.layout.state
+    lacking = [str(channel) for channel in matched.layout.state if channel not in held]
+    if lacking:
+        raise ValueError(f"{forecaster.name} does not forecast {', '.join(lacking)}; leave it out.")
+    _require_weather(forecaster, forecaster.layout, matched, truth)
+    given = [held.index(channel) for channel in matched.layout.state]
+    return Fitted(forecaster, forecaster.layout, time.perf_counter() - begin, given)
 
 
 def _require_weather(forecaster: Forecaster, layout: Layout, matched: Match, truth: xr.Dataset) -> None:

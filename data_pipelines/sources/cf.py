@@ -46,13 +46,14 @@ def open_cf(path: Path | str) -> Source:
     """
     ds = open_dataset(path)
     try:
-        return _source(ds, path)
+        return read_source(ds, path)
     except ValueError:
         ds.close()
         raise
 
 
-def _source(ds: xr.Dataset, path: Path | str) -> Source:
+def read_source(ds: xr.Dataset, path: Path | str) -> Source:
+    """Find the fields in a data set whose times are numbers and that is called ``path``; errors as :func:`open_cf`."""
     name = Path(str(path)).name
     known: dict[tuple[str, str], Positions] = {}
     fields: dict[str, SourceField] = {}

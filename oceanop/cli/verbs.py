@@ -302,7 +302,10 @@ def evaluate(
     to: Annotated[Path, typer.Option(help="Folder for scores, maps and the report.")],
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="A baseline to compare with, repeatable; all of them where absent."),
+        typer.Option(
+            help="A baseline to compare with, repeatable, shallow-water-BASIN and files of numerical forecasts among "
+            "them; all fitted ones where absent."
+        ),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
