@@ -163,7 +163,8 @@ def spectral_density(modes: BasinModes, fields: ArrayLike, edges: Sequence[float
     """
     ends = np.asarray(edges, np.float64)
     inner = modes.band_power(fields, edges)[..., 1:-1]
-    return np.sqrt(ends[1:] * ends[:-1]), inner / np.diff(ends)
+    middles: Array = np.sqrt(ends[1:] * ends[:-1])
+    return middles, inner / np.diff(ends)
 
 
 def frequency_power(coefficients: ArrayLike, time_step: float) -> tuple[Array, Array]:
@@ -188,7 +189,8 @@ def frequency_power(coefficients: ArrayLike, time_step: float) -> tuple[Array, A
     power = np.abs(waves) ** 2 / (steps * np.sum(window**2))
     # All but the first, and the last of an even number, stand for a wave and its mirror image
     power[1 : (steps + 1) // 2] *= 2
-    return np.fft.rfftfreq(steps, time_step), power
+    frequency: Array = np.asarray(np.fft.rfftfreq(steps, time_step), np.float64)
+    return frequency, power
 
 
 def shared_power(power: ArrayLike, reference: ArrayLike) -> float:

@@ -1,0 +1,40 @@
+"""Which cell of a grid stands for a gauge on the coast."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from oceanop.grid import Grid, great_circle_distance
+
+FARTHEST = 60e3  # m; the water there is another than at the gauge
+
+
+def gauge_cells(
+    grid: Grid, places: Mapping[str, tuple[float, float]], *, farthest: float = FARTHEST
+) -> dict[str, tuple[int, int]]:
+    """The nearest ocean cell of each place, row and column.
+
+    Parameters
+    ----------
+    places
+        Latitude and longitude by name, degrees north and east.
+    farthest
+        From a place to the centre of its cell, m.
+
+    Raises
+    ------
+    ValueError
+        If the grid has no ocean as near as that.
+    """
+    cells = {}
+    for name, (latitude, longitude) in places.items():
+        distance = great_circle_distance(grid.latitude, grid.longitude, latitude, longitude)
+        distance = np.where(grid.mask, distance, np.inf)
+        row, column = np.unravel_index(distance.argmin(), grid.shape)
+        if not distance[row, column] <= farthest:
+            raise ValueError(
+                f"the gauge {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km from "
+                f"the nearest ocean cell, and {farthest / 1e3:g} km are allowed; correct its place, or leave it out."
+            )
+        cells[name] = (int(row), int(column))
+    return cells
