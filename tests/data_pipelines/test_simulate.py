@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -428,6 +429,12 @@ def test_shipped_basins_are_whole_and_name_themselves(name: str) -> None:
     basin = load_basin(name)
     assert basin.name == name
     assert parse_basin(basin.model_dump(mode="json"), name) == basin
+
+
+def test_the_commands_help_names_every_shipped_basin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("simulate", "--help") == 0
+    told = re.sub(r"\W+", " ", capsys.readouterr().out.replace("-", "_"))
+    assert {name.replace("-", "_") for name in basins()} <= set(told.split())
 
 
 def toml(**tables: str) -> str:
