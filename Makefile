@@ -1,7 +1,8 @@
 # make install | test | lint | format | demo | norkyst | waves | exchange | compression | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
-# VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration.
+# VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration, JOBS how many processes
+# run the tests.
 
 PYTHON ?= $(shell for candidate in python3.11 python3 python3.13 python3.12; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$candidate; break; }; done)
@@ -10,9 +11,10 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TO ?= demo
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-comparison waves exchange compression lint format benchmark clean
+.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -26,8 +28,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Files of tests in as many processes as there are cores; one thread each, or they would stand in each other's way.
 test: $(STAMP)  ## every fast test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ demo: $(STAMP)  ## from shipped data to a report, offline
 
 RESULTS := notebooks/results/norkyst
 
-norkyst: $(STAMP)  ## the README's results: three seeds of each operator on the shipped sample
+norkyst: $(STAMP)  ## the README's results: three seeds of each operator, and three ensembles, on the shipped sample
 	$(BIN)/oceanop demo --seeds 3 --to runs/norkyst
 	cp runs/norkyst/report/scores.csv $(RESULTS)/scores.csv
 	$(BIN)/oceanop map runs/norkyst/norkyst-fnotd-seed0.zarr --variable speed --lead 12 \
@@ -55,6 +58,9 @@ norkyst-validation: $(STAMP)  ## how the shipped settings were chosen, without t
 
 norkyst-ablation: $(STAMP)  ## what each part of FNOtD is worth, on hours held out of training, three seeds
 	$(BIN)/python notebooks/norkyst_ablation.py --to runs/ablation
+
+norkyst-fading: $(STAMP)  ## where the shares of the demonstration's ensemble come from, on hours held out of training
+	$(BIN)/python notebooks/norkyst_fading.py --to runs/fading
 
 norkyst-comparison: $(STAMP)  ## FNOtD beside FNOs given all that it has, at equal samples, cost and parameters
 	$(BIN)/python notebooks/norkyst_comparison.py --to runs/comparison
