@@ -1,4 +1,4 @@
-# make install | test | lint | format | demo | norkyst | waves | exchange | compression | benchmark | clean
+# make install | test | lint | format | demo | norkyst | waves | baltic | baltic-quick | exchange | compression | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
 # VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration, JOBS how many processes
@@ -14,7 +14,7 @@ TO ?= demo
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves exchange compression lint format benchmark clean
+.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves baltic baltic-quick exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -67,6 +67,16 @@ norkyst-comparison: $(STAMP)  ## FNOtD beside FNOs given all that it has, at equ
 
 waves: $(STAMP)  ## free forecasts of a channel against its dispersion curves: FNOtD beside three FNOs, three seeds
 	$(BIN)/python notebooks/channel_waves.py --to runs/waves
+
+# One thread a process: operators and solvers are timed as one thread runs them, and processes share the runs.
+BALTIC := OMP_NUM_THREADS=1 $(BIN)/python notebooks/baltic.py
+
+baltic: $(STAMP)  ## years of the Baltic under storms: FNOtD beside FNOs, wind regression and numerical models, hours
+	$(BALTIC) --scale full --to runs/baltic --processes 2
+	$(BALTIC) --scale fine --to runs/baltic-fine --processes 2
+
+baltic-quick: $(STAMP)  ## the same on cells of 30' by 20', one seed, within ten minutes on two cores
+	$(BALTIC) --scale quick --to runs/baltic-quick --processes 2
 
 exchange: $(STAMP)  ## the README's exchanges of gradients over slow links; as root, on Linux
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks/test_gradient_exchange.py
