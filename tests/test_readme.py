@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from oceanop.cli.demo import SHARE
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLUMNS = ("1", "3", "6", "12", "18", "21", "all")
@@ -137,6 +139,31 @@ def comparison_table() -> list[str]:
 @pytest.mark.parametrize("line", [*step_table(), *comparison_table()])
 def test_the_tables_of_steps_and_of_the_comparison_are_those_that_were_measured(line: str) -> None:
     assert line in README.splitlines()
+
+
+def test_the_readme_quotes_what_fading_brings_on_held_out_hours() -> None:
+    rows = {
+        (row["fold"].split()[0], row["forecaster"]): float(row["rmse"])
+        for row in results("norkyst/fading.csv")
+    }
+    forecasters = (
+        "FNOtD, alone",
+        "FNOtD, mean of 4",
+        "FNO one-step, mean of 4",
+        "faded, shares of the other fold",
+    )
+    last, first = ([f"{rows[fold, name]:.3f}" for name in forecasters] for fold in ("last", "first"))
+    text = " ".join(README.split())
+    one, four, short, faded = (f"{a} and {b}" for a, b in zip(last, first, strict=True))
+    assert (
+        f"one FNOtD has {one}, four together {four}, four one-step FNOs {short}, and the two faded {faded}"
+        in text
+    )
+
+
+def test_the_demonstration_takes_the_shares_that_both_folds_want() -> None:
+    shares = [float(row["share"]) for row in results("norkyst/fading_shares.csv") if row["hours"] == "both"]
+    assert [round(share, 2) for share in shares] == list(SHARE)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
