@@ -23,6 +23,7 @@ PANELS = {"zos": "level (m)", "ubar+vbar": "depth-mean current (m s⁻¹)"}
 DAY = 86400.0  # s
 MOST = 4.0  # times the median forecaster's largest error: what lies above leaves the frame
 GAUGES_SHOWN = 4
+COLOURS = (*OKABE_ITO, "#000000", "#888888", "#8B5A2B")
 
 
 def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -30,7 +31,7 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     styles = {}
     for i, name in enumerate(names):
         dashed = not name.startswith("FNO")
-        styles[name] = (OKABE_ITO[i % len(OKABE_ITO)], "--" if dashed else "-")
+        styles[name] = (COLOURS[i % len(COLOURS)], "--" if dashed else "-")
     return styles
 
 
@@ -54,7 +55,7 @@ def draw_curves(to: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
             tops.append(value.max())
         axes.set(xlabel="lead (h)", ylabel=f"RMSE of {label}", xlim=(0, max(hours)))
         axes.set_ylim(0, min(MOST * float(np.median(tops)), 1.08 * max(tops)))
-    panels[0].legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     save(figure, to)
 
 
@@ -84,7 +85,7 @@ def draw_bands(
         axes.set_xticks(range(len(bands)), bands, fontsize=8)
         axes.set(xlabel="wavelength", title=f"variance of the {label.split(' (')[0]}")
     panels[0].set_ylabel(f"forecast over truth, {lead} h")
-    panels[0].legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     save(figure, to)
 
 
@@ -145,7 +146,8 @@ def draw_gauges(to: Path, forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset
         axes.plot(hours, true[:, gauge], color="black", linewidth=1.8, label="truth")
         reach = 1.4 * np.abs(true[:, gauge]).max()
         axes.set(title=list(sea.gauges)[gauge], ylabel="level (m)", ylim=(-reach, reach))
-    np.atleast_1d(panels)[0].legend(fontsize=7, ncols=3)
+    handles = np.atleast_1d(panels)[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8)
     start = np.datetime_as_string(truth["init_time"].to_numpy()[0], unit="h")
     np.atleast_1d(panels)[-1].set_xlabel(f"hours after {start} UTC of the simulated time")
     save(figure, to)

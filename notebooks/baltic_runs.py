@@ -288,7 +288,7 @@ def equal_width(experiment: Experiment, form: str) -> int:
 def fit_and_score(experiment: Experiment, plan: Plan, seed: int, to: Path) -> None:
     """Train one operator, and score it."""
     run = experiment.run(plan.form, seed=seed, steps=plan.steps, changes=plan.changes)
-    checkpoint = load_checkpoint(train(run, experiment.store, to, resume=(to / "metrics.jsonl").exists()))
+    checkpoint = load_checkpoint(train(run, experiment.store, to, resume=True))
     told = {
         "seed": seed,
         "equal": {"parameters": "parameters and cost"}.get(plan.equal, plan.equal),

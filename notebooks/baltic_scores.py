@@ -26,6 +26,7 @@ ENERGY: Key = ("energy_ratio", "energy", "all")
 WAVELENGTHS = (800, 400, 200, 100, 60)  # km, between bands; those near or below the grid's own are left out
 SPECTRAL_LEADS = (1, 6, 24, 50, 100, 240)  # h
 LONG_MODES = 48  # of which amplitudes are kept over long forecasts: longer than some 250 km
+LEAST_PEAK = 0.01  # of the highest power at any frequency: the window's own ripples are ten times lower
 BLOCK = 120  # hours of truth in memory
 
 
@@ -174,7 +175,7 @@ def counted(own: Array, true: Array, sea: Sea, *, spectra: bool) -> dict[Key, tu
 def dominant_periods(
     levels: Array, *, shortest: float = 10.0, longest: float = 50.0, finer: int = 8
 ) -> Sequence[float]:
-    """Period of the highest peak of each gauge's hourly series ``[time, gauge]``, h.
+    """Period of the highest peak of each gauge's hourly series ``[time, gauge]``, h; NaN where no peak is inside.
 
     A Hann window, and frequencies between those of the window's length by zeros behind it.
     """
@@ -182,5 +183,9 @@ def dominant_periods(
     window = np.hanning(steps + 2)[1:-1, None]
     power = np.abs(np.fft.rfft((levels - levels.mean(0)) * window, n=finer * steps, axis=0)) ** 2
     frequency = np.fft.rfftfreq(finer * steps)
-    inside = (frequency >= 1 / longest) & (frequency <= 1 / shortest)
-    return [float(1 / frequency[inside][each.argmax()]) for each in power[inside].T]
+    peak = np.zeros(power.shape, dtype=bool)
+    peak[1:-1] = (power[1:-1] > power[:-2]) & (power[1:-1] > power[2:])
+    peak &= ((frequency >= 1 / longest) & (frequency <= 1 / shortest))[:, None]
+    peak &= power > LEAST_PEAK * power.max(0)
+    highest = np.where(peak, power, 0.0).argmax(0)
+    return [float(1 / frequency[place]) if place else np.nan for place in highest]

@@ -18,7 +18,7 @@ from forecasting.bootstrap import RESAMPLES, SEEDS, time_blocks
 from forecasting.forecast import produce
 from forecasting.naming import run_of
 from forecasting.ratios import Row, StartSums, ratio_rows, rows_to_dataset, write_rows
-from forecasting.scores import OVER
+from forecasting.scores import COLUMNS, OVER
 from forecasting.windows import run_forecaster
 from oceanop import load_checkpoint
 from oceanop.spectra import frequency_power, shared_power
@@ -46,7 +46,8 @@ def assemble(experiment: Experiment, results: Path) -> None:
     chosen = headline(experiment, members)
     draw_curves(results / "rmse.png", [row for row in curves if row["forecaster"] in chosen], chosen)
     draw_bands(results / "spectra.png", rows, chosen, experiment.sea.bands, lead=experiment.scale.leads)
-    draw_waves(results / "frequencies.png", series_of(members, chosen), experiment.sea)
+    moving = [name for name in chosen if name in experiment.forecasters or name == "wind-regression"]
+    draw_waves(results / "frequencies.png", series_of(members, moving), experiment.sea)
     forecasts, truth = storm.forecasts(chosen)
     draw_gauges(results / "gauges.png", forecasts, truth, experiment.sea)
     for name in chosen[:1]:
@@ -73,8 +74,9 @@ def finished(experiment: Experiment) -> Members:
 
 
 def headline(experiment: Experiment, members: Members) -> list[str]:
-    """Forecasters of pictures: operators of equal cost, and what they are measured against."""
-    return [name for name in members if name in experiment.forecasters or name not in plans_of(experiment)]
+    """Forecasters of pictures: operators of equal cost and what they are measured against, but the truth's model."""
+    left_out = {*plans_of(experiment), next(iter(solver_names(experiment)))} - {*experiment.forecasters}
+    return [name for name in members if name not in left_out]
 
 
 def score_rows(experiment: Experiment, members: Members) -> tuple[list[Row], list[Row]]:
@@ -245,7 +247,7 @@ class Storm:
         return out, truth_of(next(iter(out.values())), self.ds)
 
     def seiche_rows(self) -> list[Row]:
-        """Periods in which the sea swings when the storm has gone from its peak to a calm at once."""
+        """Periods in which the sea swings when the storm goes from its peak to a calm at once; none if it does not."""
         calm = self.calm()
         solver = next(iter(solver_names(self.experiment)))
         names = [name for name in self.members if name in self.experiment.forecasters or name == solver]
@@ -263,17 +265,12 @@ class Storm:
                 if np.abs(levels).max() < 1e3:  # one that diverged has no period
                     periods.append(dominant_periods(levels))
             for gauge, values in zip(self.experiment.sea.gauges, np.transpose(periods), strict=False):
-                own = (name, "zos", "seiche_period", gauge, "all", float(np.median(values)))
-                rows.append(
-                    dict(
-                        zip(
-                            ("forecaster", "variable", "metric", "band", "lead_hours", "value"),
-                            own,
-                            strict=True,
-                        )
-                    )
-                    | {"low": np.nan, "high": np.nan, "count": len(values)}
-                )
+                swinging = values[np.isfinite(values)]
+                if not swinging.size:
+                    continue
+                content = (name, "zos", "seiche_period", gauge, "all", float(np.median(swinging)))
+                ends = (np.nan, np.nan, swinging.size)
+                rows.append(dict(zip(COLUMNS, (*content, *ends), strict=True)))
         return rows
 
     def calm(self) -> xr.Dataset:

@@ -262,6 +262,12 @@ def test_the_dominant_period_is_found_between_the_window_s_own(notebooks: dict[s
     assert found == pytest.approx([27.3, 13.1], rel=0.01)
 
 
+def test_what_only_fades_has_no_period(notebooks: dict[str, ModuleType]) -> None:
+    levels = np.exp(-np.arange(240) / 60)[:, None]
+    (found,) = notebooks["baltic_scores"].dominant_periods(levels)
+    assert np.isnan(found)
+
+
 def test_every_shipped_setting_is_a_run_and_every_gauge_has_its_water(
     notebooks: dict[str, ModuleType], tmp_path: Path
 ) -> None:
