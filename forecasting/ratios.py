@@ -55,6 +55,11 @@ class StartSums:
             sums = {(*name.split("|"),): held[name] for name in held.files if name != "hours"}
             return cls({(a, b, c): values for (a, b, c), values in sums.items()}, held["hours"])
 
+    def at(self, hours: Sequence[float]) -> "StartSums":
+        """Some leads alone; those of the hours that there are."""
+        kept = np.isin(self.hours, np.asarray(hours, np.float64))
+        return StartSums({key: held[..., kept] for key, held in self.sums.items()}, self.hours[kept])
+
     def windows(self, key: Key, stretches: Sequence[tuple[int, int]]) -> Iterable["StartSums"]:
         """One ratio over stretches of leads, first and last counted from 1; the band says which."""
         metric, variable, _ = key

@@ -52,8 +52,7 @@ def assemble(experiment: Experiment, results: Path) -> None:
     draw_gauges(results / "gauges.png", forecasts, truth, experiment.sea)
     for name in chosen[:1]:
         draw_map(forecasts[name], variable="zos", lead=PEAK, to=results / "surge.png", truth=truth)
-    page_rows = [row for row in curves if row["metric"] == "rmse" or row["metric"].startswith("rmse_over_")]
-    write_page(experiment, members, page_rows, forecasts, truth, costs)
+    write_page(experiment, members, forecasts, truth, costs)
     print(f"{results}: {len(rows)} scores of {', '.join(members)}", flush=True)
 
 
@@ -88,9 +87,7 @@ def score_rows(experiment: Experiment, members: Members) -> tuple[list[Row], lis
     for split in [name for name in scale.days if name not in ("train", "validation")]:
         sums = {name: [StartSums.load(to / f"{split}.npz") for to in each] for name, each in members.items()}
         starts = experiment.starts(split, scale.leads, every=scale.starts_every)
-        # Too few for blocks as long as a forecast: each start then stands for itself
-        blocks = time_blocks(starts, scale.leads)
-        blocks = np.arange(starts.size) if blocks is None else blocks
+        blocks = blocks_of(starts, scale.leads)
         found = ratio_rows(sums, blocks, over=over)
         shown = [row for row in found if is_shown(row)]
         if split == "test":
@@ -109,6 +106,12 @@ def score_rows(experiment: Experiment, members: Members) -> tuple[list[Row], lis
                 if row["metric"].startswith("rmse") and row["band"] in ("all", "gauges")
             ]
     return rows, curves
+
+
+def blocks_of(starts: np.ndarray, leads: int) -> np.ndarray:
+    """Block of each start, as long as a forecast; where these would be too few each start stands for itself."""
+    blocks = time_blocks(starts, leads)
+    return np.arange(starts.size) if blocks is None else blocks
 
 
 def is_shown(row: Row) -> bool:
@@ -288,18 +291,21 @@ class Storm:
 def write_page(
     experiment: Experiment,
     members: Members,
-    rows: list[Row],
     forecasts: dict[str, xr.Dataset],
     truth: xr.Dataset,
     costs: list[dict[str, Any]],
 ) -> None:
     """The project's page of the test's scores and the storm's maps, in the experiment's folder."""
-    chosen = [
-        row for row in rows if row["band"] == "all" and row["forecaster"] in forecasts and is_shown(row)
-    ]
-    scores = rows_to_dataset(chosen)
     scale = experiment.scale
     starts = experiment.starts("test", scale.leads, every=scale.starts_every)
+    # Of leads chosen from short to long: an error over all of them is then one of what the page shows
+    sums = {
+        name: [StartSums.load(to / "test.npz").at(LEADS_SHOWN) for to in members[name]] for name in forecasts
+    }
+    rows = ratio_rows(sums, blocks_of(starts, scale.leads), over=list(forecasts))
+    scores = rows_to_dataset(
+        [row for row in rows if row["band"] == "all" and row["metric"].startswith("rmse")]
+    )
     seeds = len(scale.seeds)
     scores.attrs = {
         "weighting": "cell area; current components pooled",
@@ -307,6 +313,7 @@ def write_page(
         "intervals": f"block bootstrap over time, {RESAMPLES} resamples"
         + (f"; {SEEDS}" if seeds > 1 else ""),
         "starts": f"{starts.size} under unseen storms, with {seeds} training{'s' * (seeds > 1)} of each operator",
+        "left_out": "all leads but those of the tables and curves",
         "baselines_fitted_on": "the training split",
     }
     cost = {

@@ -99,6 +99,14 @@ def test_stretches_of_leads_and_growth_are_sums_over_them() -> None:
         assert grown.hours.tolist() == [6.0]
 
 
+def test_some_leads_alone_make_the_score_of_all_of_them() -> None:
+    own = sums_of(0)
+    found = picked(ratio_rows({"a": [own.at([1, 6, 99])]}, np.arange(STARTS)), "a", "rmse")
+    assert list(found) == ["1", "6", "all"]
+    above, below = own.sums[RMSE][..., [0, 3]].sum((1, 2))
+    assert found["all"]["value"] == pytest.approx(np.sqrt(above / below))
+
+
 def test_sums_come_back_from_their_file(tmp_path: Path) -> None:
     own = sums_of(3)
     own.save(tmp_path / "sums.npz")
