@@ -96,7 +96,7 @@ class FNOtD(nn.Module):
             ``[batch, state, horizon, y, x]``: the last state plus the learned change, 0 on land.
         """
         check_inputs(self, history, forcing, static)
-        with alone(history):
+        with alone(history, self):
             return self._future(history, forcing, static)
 
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:

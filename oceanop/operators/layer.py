@@ -1,6 +1,6 @@
 """One layer of either operator: a spectral convolution beside a pointwise map, then a pointwise perceptron."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
@@ -83,7 +83,7 @@ def spectral_layer(
     recompute
         Compute the inside of the layer again in the backward pass instead of keeping it.
     """
-    if runs_in_cache(x) and not any(module.training and module.p for module in silence):
+    if runs_in_cache(x) and not _silences(silence):
         return _in_cache(x, convolution, pointwise, gates, active, wanted)
     layer = partial(
         _chain, convolution=convolution, gates=gates, active=active, silence=silence, wanted=wanted
@@ -118,9 +118,16 @@ def runs_in_cache(x: Tensor) -> bool:
     )
 
 
-def alone(x: Tensor) -> AbstractContextManager[None]:
-    """Where work on ``x`` is done in the cache: no teams of threads beside it (:func:`workers.without_teams`)."""
-    return without_teams() if runs_in_cache(x) else nullcontext()
+def alone(x: Tensor, operator: nn.Module) -> AbstractContextManager[None]:
+    """Where all layers work on ``x`` in the cache: no teams of threads beside (:func:`workers.without_teams`).
+
+    Layers with dropout are chains of operations while they are trained, which want a team.
+    """
+    return without_teams() if runs_in_cache(x) and not _silences(operator.modules()) else nullcontext()
+
+
+def _silences(modules: Iterable[nn.Module]) -> bool:
+    return any(isinstance(each, nn.Dropout) and each.training and each.p > 0 for each in modules)
 
 
 def _in_cache(
@@ -139,7 +146,7 @@ def _in_cache(
     rows, planes = RowAnalysis.apply(planes, before, analysis)
     rows = convolution.mix_rows_apart(rows.view(*x.shape[:-2], *rows.shape[-2:]), sizes)[:, wanted]
     # Over (t, y, x) a plane is a step of a window; over (y, x) it is a window, and all its rows are wanted.
-    assert len(sizes) == 3 or wanted == slice(None)
+    assert len(sizes) == 3 or (len(sizes) == 2 and wanted == slice(None))
     steps = range(sizes[0])[wanted] if len(sizes) == 3 else range(1)
     per_window = sizes[0] if len(sizes) == 3 else 1
     kept = [window * per_window + step for window in range(batch) for step in steps]

@@ -237,7 +237,17 @@ def _real_basis(size: int, modes: int, dtype: torch.dtype, device: torch.device)
     return analysis.to(dtype), synthesis.to(dtype).contiguous()
 
 
-_remembered = {make: lru_cache(maxsize=64)(make) for make in (_basis, _pair_basis, _real_basis)}
+def _remembering(make: Callable[..., Any]) -> Callable[..., Any]:
+    @lru_cache(maxsize=64)
+    def made(*arguments: Any) -> Any:
+        # What is made in inference mode can never be trained with, and training may be next to ask for it.
+        with torch.inference_mode(False):
+            return make(*arguments)
+
+    return made
+
+
+_remembered = {make: _remembering(make) for make in (_basis, _pair_basis, _real_basis)}
 
 
 def _once(make: Callable[..., Any]) -> Callable[..., Any]:

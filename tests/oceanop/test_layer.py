@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop import FNO, FNOtD
-from oceanop.operators import fused, workers
+from oceanop.operators import fused, layer, workers
 from oceanop.operators.gelu import gelu, gelu_and_slope
 from oceanop.operators.layer import Gate, Pointwise, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
@@ -198,19 +200,58 @@ def test_outside_of_teams_torch_is_single_threaded_and_sharing_is_not(threads: i
     assert torch.get_num_threads() == threads
 
 
+def test_no_product_makes_a_team_outside_of_teams() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)
+    try:
+        x = torch.randn(1000, 1000)
+        with without_teams():
+            alone = len(os.listdir("/proc/self/task"))
+            torch.mm(x, x)  # by MKL, which keeps a number of threads of its own
+            torch.bmm(x[None], x[None])
+            fused.linear(x, x)
+            functional.gelu(x)
+            assert len(os.listdir("/proc/self/task")) == alone
+        torch.mm(x, x)
+        assert len(os.listdir("/proc/self/task")) > alone
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_begins_beside_or_after_has_as_many_as_any(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_pools", {})  # to be made anew
+    found = []
+
+    def begin() -> None:
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+
+    with without_teams():
+        begin()
+        share(list, range(7))
+        begin()
+    begin()
+    assert found == [threads] * 3
+
+
 @pytest.mark.skipif(workers._pause() is None, reason="torch's threads are not those of libgomp on Linux")
 def test_an_idle_team_is_let_go_and_comes_back() -> None:
     x = torch.randn(1_000_000)
     before = torch.get_num_threads()
     torch.set_num_threads(7)
-    expected = x.sum()
-    several = len(os.listdir("/proc/self/task"))
-    with without_teams():
-        alone = len(os.listdir("/proc/self/task"))
-    again = x.sum()
-    assert len(os.listdir("/proc/self/task")) == several == alone + 6
-    assert torch.equal(again, expected)
-    torch.set_num_threads(before)
+    try:
+        expected = x.sum()
+        several = len(os.listdir("/proc/self/task"))
+        with without_teams():
+            alone = len(os.listdir("/proc/self/task"))
+        again = x.sum()
+        assert len(os.listdir("/proc/self/task")) == several == alone + 6
+        assert torch.equal(again, expected)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_fails_in_a_part_is_raised(threads: int) -> None:
@@ -219,6 +260,45 @@ def test_what_fails_in_a_part_is_raised(threads: int) -> None:
 
     with pytest.raises(ValueError, match="no "):
         share(fail, range(3))
+
+
+def test_no_part_writes_any_more_when_a_failure_is_raised(threads: int) -> None:
+    done = []
+
+    def fail_first(items: Any) -> None:
+        if items[0] == 0:
+            raise ValueError("the first part")
+        time.sleep(0.05)  # long after the first has failed
+        done.append(items[0])
+
+    with pytest.raises(ValueError, match="the first part"):
+        share(fail_first, range(threads))
+    assert len(done) == threads - 1
+    assert torch.get_num_threads() == threads
+
+
+def test_parts_within_parts_are_done_too(threads: int) -> None:
+    parts = share(lambda items: [item for part in share(list, items) for item in part], range(7))
+    assert [item for part in parts for item in part] == list(range(7))
+
+
+def test_threads_that_share_at_once_get_what_each_gets_alone(threads: int) -> None:
+    layers = [make_layer(3, gated=True, skip=True, dtype=torch.float32) for _ in range(3)]
+    for number, each in enumerate(layers):
+        each["x"] = torch.randn_like(each["x"]).add_(number).requires_grad_()
+    expected, found = [run(each) for each in layers], [[] for _ in layers]
+
+    def several_times(number: int) -> None:
+        found[number] = [run(layers[number]) for _ in range(5)]
+
+    callers = [threading.Thread(target=several_times, args=(number,)) for number in range(len(layers))]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for alone, together in zip(expected, found, strict=True):
+        assert len(together) == 5
+        assert all(torch.equal(a, b) for again in together for a, b in zip(again, alone, strict=True))
 
 
 def _in_a_child(answer: Any) -> None:
@@ -234,18 +314,68 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     torch.set_num_threads(before)
     context = multiprocessing.get_context("fork")
     answer = context.Queue()
-    child = context.Process(target=_in_a_child, args=(answer,))
-    child.start()
+    child = context.Process(target=_in_a_child, args=(answer,), daemon=True)
+    with workers._lock:  # as another thread may hold it that makes a pool just then
+        child.start()
     assert answer.get(timeout=60) == [[0, 1], [2, 3]]
     child.join()
 
 
-@pytest.mark.parametrize("kind", [FNO, FNOtD])
-def test_an_operator_compiles_as_one_graph(kind: type[nn.Module]) -> None:
+def make_operator(kind: type[nn.Module], **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor, Tensor]]:
+    """A small operator and what it takes."""
     torch.manual_seed(0)
     sizes = {"state_channels": 2, "forcing_channels": 1, "static_channels": 2, "history": 2, "horizon": 2}
-    operator = kind(**sizes, width=8, layers=2, gate=True, modes=(4, 4) if kind is FNO else (3, 4, 4))
-    inputs = torch.randn(1, 2, 2, 8, 10), torch.randn(1, 1, 4, 8, 10), torch.rand(2, 8, 10).round()
+    modes = (4, 4) if kind is FNO else (3, 4, 4)
+    operator = kind(**sizes, width=8, layers=2, gate=True, modes=modes, **options)
+    return operator, (torch.randn(1, 2, 2, 8, 10), torch.randn(1, 1, 4, 8, 10), torch.rand(2, 8, 10).round())
+
+
+@pytest.mark.parametrize("kind", [FNO, FNOtD])
+def test_an_operator_in_inference_mode_is_itself(kind: type[nn.Module], threads: int) -> None:
+    operator, inputs = make_operator(kind)
+    with torch.inference_mode():
+        inferred = operator(*inputs)
+    assert inferred.is_inference()
+    assert torch.equal(inferred, operator(*inputs))
+
+
+@pytest.mark.parametrize("kind", [FNO, FNOtD])
+def test_autocast_around_the_backward_pass_alone_rounds_nothing(kind: type[nn.Module], threads: int) -> None:
+    operator, inputs = make_operator(kind)
+    expected, found = [], []
+    for gradients, rounded in ((expected, False), (found, True)):
+        loss = operator(*inputs).square().sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
+            gradients += torch.autograd.grad(loss, list(operator.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("kind", [FNO, FNOtD])
+def test_layers_with_dropout_have_the_team_while_they_are_trained(
+    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, inputs = make_operator(kind, dropout=0.1)
+    chain, seen = layer._chain, []
+
+    def watched(*inputs: Any, **options: Any) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return chain(*inputs, **options)
+
+    monkeypatch.setattr(layer, "_chain", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        operator(*inputs)
+        assert seen == [3, 3]
+        operator.eval()(*inputs)  # in the cache
+        assert seen == [3, 3]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", [FNO, FNOtD])
+def test_an_operator_compiles_as_one_graph(kind: type[nn.Module]) -> None:
+    operator, inputs = make_operator(kind)
     compiled = torch.compile(operator, fullgraph=True, backend="aot_eager")
     # float32, two layers: the chain of operations rounds elsewhere
     torch.testing.assert_close(compiled(*inputs), operator(*inputs), rtol=1e-4, atol=1e-5)
