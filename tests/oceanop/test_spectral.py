@@ -52,6 +52,56 @@ def test_convolution_equals_the_fft_definition(sizes: tuple[int, ...], modes: tu
         torch.testing.assert_close(ours_grad, theirs_grad, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "modes"),
+    [
+        ((5, 7, 9), (4, 5, 6)),
+        ((3, 4, 4), (8, 9, 12)),  # too coarse for the modes
+        ((1, 1, 1), (3, 3, 3)),
+        ((11, 13), (4, 6)),
+        ((6, 7), (1, 1)),
+        ((9,), (4,)),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_modes_mixed_by_threads_are_those_mixed_at_once(
+    sizes: tuple[int, ...], modes: tuple[int, ...], threads: int
+) -> None:
+    torch.manual_seed(0)
+    conv = SpectralConv(3, 2, modes).double()
+    x = torch.randn(2, *sizes, 3, dtype=torch.float64)
+    rows = torch.matmul(conv.row_basis(x)[0], x).requires_grad_()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        apart, at_once = conv.mix_rows_apart(rows, sizes), conv.mix_rows(rows, sizes)
+        probe = torch.randn_like(at_once)
+        ours, again, expected = (
+            torch.autograd.grad((mixed * probe).sum(), (rows, conv.weight), retain_graph=True)
+            for mixed in (apart, apart, at_once)
+        )
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(apart, at_once, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    assert all(torch.equal(a, b) for a, b in zip(ours, again, strict=True))
+
+
+@pytest.mark.parametrize("frozen", ["weights", "rows"])
+def test_what_is_frozen_gets_no_gradient_and_changes_no_other(frozen: str) -> None:
+    torch.manual_seed(0)
+    conv = SpectralConv(3, 2, (4, 5)).double()
+    rows = torch.randn(2, 7, 6, 3, dtype=torch.float64, requires_grad=True)
+    conv.mix_rows_apart(rows, (7, 9)).square().sum().backward()
+    free = rows if frozen == "weights" else conv.weight
+    expected = free.grad.clone()
+    rows.grad = conv.weight.grad = None
+    (conv.weight if frozen == "weights" else rows).requires_grad_(False)
+    conv.mix_rows_apart(rows, (7, 9)).square().sum().backward()
+    assert torch.equal(free.grad, expected)
+    assert [rows.grad is None, conv.weight.grad is None] == [frozen == "rows", frozen == "weights"]
+
+
 @pytest.mark.parametrize("sizes", [(6, 7, 9), (7, 9, 11), (8, 10, 12)])
 def test_a_shifted_field_gives_the_shifted_result(sizes: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
