@@ -75,7 +75,10 @@ def combine(
     """
     if not isinstance(store, xr.Dataset):
         store = open_store(store)
-    given = Combination(operators_of(long), operators_of(short), share=(1.0,))
+    operators = operators_of(long), operators_of(short)
+    if not operators[1]:
+        raise ValueError("no operator was given for the first leads; give one or more as 'short'.")
+    given = Combination(*operators, share=(1.0,))
     held_out = steps_of_splits(store, split)
     _require_unseen(given, store["time"].values[held_out], split)
     placed = given.on(store)
@@ -105,8 +108,14 @@ def _pieces(times: NDArray[np.generic], held_out: NDArray[np.bool_], history: in
     if not starts.size:
         return []
     every = -(-starts.size // MOST_STARTS)
-    stretches = np.split(starts, np.flatnonzero(np.diff(starts) > 1) + 1)
-    return [_Piece(int(each[-1]) + 1, each[::every]) for each in stretches]
+    ends = np.flatnonzero(np.diff(starts) > 1) + 1
+    # Thinned over all stretches together: each for itself would keep one start, however many there are
+    taken = np.split(np.arange(starts.size) % every == 0, ends)
+    return [
+        _Piece(int(each[-1]) + 1, each[keep])
+        for each, keep in zip(np.split(starts, ends), taken, strict=True)
+        if keep.any()
+    ]
 
 
 def _folds(placed: Placed, store: xr.Dataset, pieces: Sequence[_Piece]) -> list[Fold]:

@@ -52,8 +52,14 @@ class Fading:
             share = self.share[min(late.lead, len(self.share)) - 1]
             if share == 0.0:
                 yield late
-            else:
-                yield State(late.lead, torch.lerp(late.values, next(early).values, share))
+                continue
+            values = next(early).values
+            if values.shape != late.values.shape:
+                raise ValueError(
+                    f"{self.short.name} forecasts states of shape {tuple(values.shape)} and {self.long.name} of "
+                    f"{tuple(late.values.shape)}; fade between forecasters of the same channels on the same cells."
+                )
+            yield State(late.lead, torch.lerp(late.values, values, share))
 
 
 def checked_share(share: Sequence[float], name: str) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ from forecasting import (
     run_forecaster,
     write_forecaster,
 )
+from forecasting.combine import _pieces
 from forecasting.forecaster_file import describe_forecaster
 from forecasting.refinement import refine
 from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -419,6 +420,23 @@ def test_a_long_split_is_started_from_evenly(
     combine(long[0], short[0], longer, leads=1, progress=lambda words, done, total: calls.append(total))
     # Every second of 146, for a hundred are the most
     assert calls == [73] * 73
+
+
+def test_a_split_of_many_pieces_is_started_from_no_more_often() -> None:
+    hours = np.arange(3000)[np.arange(3000) % 5 > 0]  # four hours, then a gap
+    times = np.datetime64("2020-01-01T00", "ns") + hours * np.timedelta64(1, "h")
+    pieces = _pieces(times, np.ones(times.size, dtype=bool), 1)
+    assert sum(piece.starts.size for piece in pieces) == 100
+    for piece in pieces:
+        assert piece.last % 4 == 3
+        assert (piece.last - piece.starts < 4).all()
+
+
+def test_the_first_leads_need_an_operator(ocean: xr.Dataset, long: tuple[Checkpoint, ...]) -> None:
+    with pytest.raises(
+        ValueError, match="no operator was given for the first leads; give one or more as 'short'"
+    ):
+        combine(long, [], ocean)
 
 
 def test_hours_that_an_operator_has_learned_from_are_refused(

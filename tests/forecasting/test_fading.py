@@ -56,6 +56,28 @@ def run(forecaster: Forecaster, layout: Layout, ocean: xr.Dataset, leads: int = 
     return torch.stack([state.values for state in states])
 
 
+class Constant:
+    """One number on two channels, or on as many as are asked for."""
+
+    history, name = 1, "constant"
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
+        for lead in range(1, leads + 1):
+            yield State(lead, torch.ones(self.channels, 3, 3))
+
+
+def test_states_of_other_channels_are_refused() -> None:
+    fading = Fading(Constant(1), Constant(2), (0.5,))
+    initial = Initial(torch.zeros(2, 1, 3, 3), np.array(["2020-01-01"], dtype="datetime64[ns]"), None)
+    with pytest.raises(
+        ValueError, match=r"constant forecasts states of shape \(1, 3, 3\) and constant of \(2, 3, 3\)"
+    ):
+        next(fading.forecast(initial, None, 1))
+
+
 def test_it_is_a_forecaster_that_needs_the_longer_past(
     ocean: xr.Dataset, learned: tuple[LearnedForecaster, LearnedForecaster]
 ) -> None:
