@@ -1,5 +1,6 @@
 """Spectral convolution: a learned complex matrix for every kept (frequency and) wavenumber, by pruned transforms."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from oceanop.operators.memory import new_field
 from oceanop.operators.workers import share
 
 
@@ -113,49 +115,70 @@ Pair = tuple[Tensor, Tensor] | None
 def _mixed(rows: Tensor, weight: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
     """Transform the other axes, multiply each mode's channels by its matrix, transform back."""
     spectrum = _analyse(rows, pair, basis)
-    matrices = torch.view_as_complex(weight).flatten(0, -3)
-    mixed = torch.bmm(spectrum.flatten(1, -2).transpose(0, 1), matrices).transpose(0, 1)
-    return _synthesise(mixed.reshape(*spectrum.shape[:-1], -1), pair, basis)
+    return _synthesise(_times(spectrum, _matrices(weight)), pair, basis)
+
+
+def _matrices(weight: Tensor) -> Tensor:
+    """Complex ``[mode, in, out]`` of weights ``[*modes, in, out, 2]``."""
+    return torch.view_as_complex(weight).flatten(0, -3)
+
+
+def _times(spectrum: Tensor, matrices: Tensor) -> Tensor:
+    """Each mode's channels ``[batch, *modes, in]`` by its matrix."""
+    mixed = torch.bmm(_by_mode(spectrum), matrices).transpose(0, 1)
+    return mixed.reshape(*spectrum.shape[:-1], -1)
+
+
+def _by_mode(spectrum: Tensor) -> Tensor:
+    """``[mode, batch, channel]`` of ``[batch, *modes, channel]``."""
+    return spectrum.flatten(1, -2).transpose(0, 1)
 
 
 class _MixRows(torch.autograd.Function):
     """:func:`_mixed` of some wavenumbers along the rows in each thread, which never meet before they are done.
 
-    It is computed again in the backward pass, for some hundredths of a step's products.
+    Between the passes it keeps the kept modes alone. Both transforms are linear maps of complex fields, and each is
+    the other's adjoint but for the number of points that analysis divides by.
     """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, pair: Pair, basis: list[Tensor]) -> Tensor:
-        count = rows.shape[-2] // 2
-        mixed = rows.new_empty(*rows.shape[:-1], weight.shape[-2])
+        mixed = new_field(rows, *rows.shape[:-1], weight.shape[-2])
 
-        def work(wavenumbers: Sequence[int]) -> None:
+        def work(wavenumbers: Sequence[int]) -> tuple[slice, Tensor]:
             part = slice(wavenumbers[0], wavenumbers[-1] + 1)
-            made = _mixed(_part(rows, part).flatten(-3, -2), weight[..., part, :, :, :], pair, basis)
+            spectrum = _analyse(_part(rows, part).flatten(-3, -2), pair, basis)
+            made = _synthesise(_times(spectrum, _matrices(weight[..., part, :, :, :])), pair, basis)
             _part(mixed, part).copy_(made.unflatten(-2, (2, -1)))
+            return part, spectrum
 
-        share(work, range(count))
-        ctx.save_for_backward(rows, weight)
-        ctx.axes = pair, basis
+        parts, spectra = zip(*share(work, range(rows.shape[-2] // 2)), strict=True)
+        ctx.save_for_backward(weight, *spectra)
+        ctx.axes, ctx.parts = (pair, basis), parts
         return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_mixed: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight = ctx.saved_tensors
-        to_rows, to_weight = torch.empty_like(rows), torch.empty_like(weight)
+        weight, *spectra = ctx.saved_tensors
+        for_rows, for_weight, *_ = ctx.needs_input_grad
+        points = math.prod(to_mixed.shape[1:-2])  # of the axes that are transformed here
+        to_rows = new_field(to_mixed, *to_mixed.shape[:-1], weight.shape[-3]) if for_rows else None
+        to_weight = torch.empty_like(weight) if for_weight else None
 
-        def work(wavenumbers: Sequence[int]) -> None:
-            part = slice(wavenumbers[0], wavenumbers[-1] + 1)
-            with torch.enable_grad():
-                given = _part(rows, part).flatten(-3, -2).detach().requires_grad_()
-                matrices = weight[..., part, :, :, :].detach().requires_grad_()
-                made = _mixed(given, matrices, *ctx.axes)
-            towards = _part(to_mixed, part).flatten(-3, -2)
-            to_given, to_weight[..., part, :, :, :] = torch.autograd.grad(made, (given, matrices), towards)
-            _part(to_rows, part).copy_(to_given.unflatten(-2, (2, -1)))
+        def work(given: Sequence[tuple[slice, Tensor]]) -> None:
+            for part, spectrum in given:
+                towards = _analyse(_part(to_mixed, part).flatten(-3, -2), *ctx.axes) * points
+                if to_weight is not None:
+                    to_matrices = torch.bmm(_by_mode(spectrum).mH, _by_mode(towards))
+                    of_part = to_weight[..., part, :, :, :]
+                    of_part.copy_(torch.view_as_real(to_matrices).view(of_part.shape))
+                if to_rows is not None:
+                    to_spectrum = _times(towards, _matrices(weight[..., part, :, :, :]).mH)
+                    to_given = _synthesise(to_spectrum, *ctx.axes) / points
+                    _part(to_rows, part).copy_(to_given.unflatten(-2, (2, -1)))
 
-        share(work, range(rows.shape[-2] // 2))
+        share(work, list(zip(ctx.parts, spectra, strict=True)))
         return to_rows, to_weight, None, None
 
 
