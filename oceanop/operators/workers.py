@@ -55,7 +55,7 @@ def without_teams() -> Iterator[None]:
     outside makes it anew, in some thirty microseconds a member.
     """
     count, outermost = threads(), getattr(_own, "threads", None) is None
-    if outermost and count > 1:
+    if outermost and count > 1 and not _forked:
         _let_team_go()
     try:
         _own.threads = count
@@ -115,6 +115,7 @@ def _openmp() -> ctypes.CDLL | None:
 
 
 _own = threading.local()
+_forked = False  # a child has inherited the books of a team whose members it has not: to let them go would wait for ever
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
 
@@ -138,8 +139,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _begin_child() -> None:
     # A forked child has the pools but not their threads, and a lock that another thread may have held, for ever.
-    global _lock
-    _lock = threading.Lock()
+    global _lock, _forked
+    _lock, _forked = threading.Lock(), True
     _pools.clear()
 
 

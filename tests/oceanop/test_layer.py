@@ -311,14 +311,18 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     share(list, range(4))
+    assert torch.ones(1_000_000).sum() == 1_000_000  # a team, of which the child has the books but not the members
     torch.set_num_threads(before)
     context = multiprocessing.get_context("fork")
     answer = context.Queue()
     child = context.Process(target=_in_a_child, args=(answer,), daemon=True)
     with workers._lock:  # as another thread may hold it that makes a pool just then
         child.start()
-    assert answer.get(timeout=60) == [[0, 1], [2, 3]]
-    child.join()
+    try:
+        assert answer.get(timeout=60) == [[0, 1], [2, 3]]
+    finally:
+        child.kill()
+        child.join()
 
 
 def make_operator(kind: type[nn.Module], **options: Any) -> tuple[nn.Module, tuple[Tensor, Tensor, Tensor]]:
