@@ -115,7 +115,8 @@ def _openmp() -> ctypes.CDLL | None:
 
 
 _own = threading.local()
-_forked = False  # a child has inherited the books of a team whose members it has not: to let them go would wait for ever
+# A child has inherited the books of a team whose members it has not: to let them go would wait for ever.
+_forked = False
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
 

@@ -311,7 +311,9 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     share(list, range(4))
-    assert torch.ones(1_000_000).sum() == 1_000_000  # a team, of which the child has the books but not the members
+    assert (
+        torch.ones(1_000_000).sum() == 1_000_000
+    )  # a team, of which the child has the books but not the members
     torch.set_num_threads(before)
     context = multiprocessing.get_context("fork")
     answer = context.Queue()
