@@ -314,6 +314,8 @@ def _jobs(kept: Sequence[int], shape: Sequence[int]) -> list[list[Piece]]:
 
 def _pieces(rows: int, entries: int) -> list[tuple[int, int]]:
     """Ranges of rows of about :data:`CACHED` entries, ``entries`` to a row, as alike in length as can be."""
+    if rows * entries < 2 * CACHED:  # a second thread takes longer to wake than it would save
+        return [(0, rows)]
     count = max(threads(), -(-rows * entries // CACHED))
     count = min(rows, -(-count // threads()) * threads())  # as many for each thread
     return [(n * rows // count, (n + 1) * rows // count) for n in range(count)]

@@ -12,6 +12,8 @@ from torch.autograd.function import once_differentiable
 from oceanop.operators.memory import new_field
 from oceanop.operators.workers import share
 
+FEW = 300_000  # numbers, rows and weights together, that one thread has mixed before a second is awake
+
 
 class SpectralConv(nn.Module):
     r"""Convolution ``F^-1(R . F v)`` in which only the kept modes are ever computed.
@@ -152,7 +154,8 @@ class _MixRows(torch.autograd.Function):
             _part(mixed, part).copy_(made.unflatten(-2, (2, -1)))
             return part, spectrum
 
-        parts, spectra = zip(*share(work, range(rows.shape[-2] // 2)), strict=True)
+        few = rows.numel() + weight.numel() < FEW
+        parts, spectra = zip(*share(work, range(rows.shape[-2] // 2), alone=few), strict=True)
         ctx.save_for_backward(weight, *spectra)
         ctx.axes, ctx.parts = (pair, basis), parts
         return mixed

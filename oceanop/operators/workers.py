@@ -16,7 +16,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def share(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
+def share(
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], *, alone: bool = False
+) -> list[Result]:
     """Do ``work`` on contiguous parts of ``items``, one for each of torch's threads, and return what each gave.
 
     Tensor operations on data that fits a cache last some ten microseconds, less than a team of threads takes to
@@ -24,7 +26,7 @@ def share(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> li
     that of threads alone, so that sums over the results, taken in order, are the same in each run. Without gradients
     and without autocast; whether tensors are made for inference is as in the calling thread.
     """
-    parts = max(1, min(threads(), len(items)))
+    parts = 1 if alone else max(1, min(threads(), len(items)))
     inference = torch.is_inference_mode_enabled()  # known to each thread for itself, as autocast is
 
     def part(number: int) -> Result:
