@@ -119,7 +119,8 @@ def _optimizer(parameters: list[nn.Parameter], training: TrainingConfig, ranks: 
     rate, decay = training.learning_rate, training.weight_decay
     match training.optimizer:
         case "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+            # Fused: one pass over weights and moments instead of a dozen, which at small fields is a tenth of a step
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
         case "sgdem":
             until = training.steps if training.momentum_steps is None else training.momentum_steps
             return SGDEM(parameters, rate, training.momentum, until, weight_decay=decay)

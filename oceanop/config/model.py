@@ -1,8 +1,8 @@
 """The table ``[model]``: which operator, and of what size."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from oceanop.config.tables import Table
 
@@ -47,6 +47,21 @@ class FNOtDConfig(_Operator):
     padding: tuple[Zeros, Zeros, Zeros] = Field(
         (0, 0, 0), description="zeros behind t, y and x inside the network"
     )
+    patch: int = Field(
+        1,
+        ge=1,
+        description="steps that one point of the time axis inside the network holds; history and horizon are multiples "
+        "of it; layers cost so many times less, and the kernel resolves frequencies up to a period of twice as many",
+    )
+
+    @model_validator(mode="after")
+    def _patches_fill_the_window(self) -> Self:
+        if self.history % self.patch or self.horizon % self.patch:
+            raise ValueError(
+                f"'model.patch' is {self.patch}, 'model.history' {self.history} and 'model.horizon' {self.horizon}; "
+                "past and future must be multiples of the patch. Give another patch or window"
+            )
+        return self
 
 
 MODELS: dict[Any, type[BaseModel]] = {"FNO": FNOConfig, "FNOtD": FNOtDConfig}

@@ -34,8 +34,12 @@ class FNOtD(nn.Module):
     gate
         Scale features by learned functions of the static fields in each layer.
     padding
-        Zeros added behind the time axis, the rows and the columns inside the network, because neither a window in
-        time nor a regional sea is periodic.
+        Zeros added behind the time axis (points of it, where there are patches), the rows and the columns inside the
+        network, because neither a window in time nor a regional sea is periodic.
+    patch
+        Steps that one point of the time axis inside the network holds in its channels; history and horizon are
+        multiples of it. The transform then resolves frequencies up to one period in ``2 * patch`` steps, those above
+        are left to lifting and projection, and a layer costs ``patch`` times less.
     dropout
         Share of the channels that training silences in each layer.
     checkpoint_activations
@@ -56,6 +60,7 @@ class FNOtD(nn.Module):
         layers: int = 4,
         gate: bool = True,
         padding: Sequence[int] = (0, 0, 0),
+        patch: int = 1,
         dropout: float = 0.0,
         checkpoint_activations: bool = False,
     ) -> None:
@@ -64,18 +69,23 @@ class FNOtD(nn.Module):
             raise ValueError(
                 f"FNOtD takes modes and padding along (t, y, x); got {tuple(modes)} and {tuple(padding)}."
             )
+        if patch < 1 or history % patch or horizon % patch:
+            raise ValueError(
+                f"FNOtD's patch is {patch}, and a window has {history} past and {horizon} future steps; both must be "
+                "multiples of the patch. Give another patch or window."
+            )
         self.state_channels, self.forcing_channels = state_channels, forcing_channels
         self.static_channels = static_channels
-        self.history, self.horizon = history, horizon
+        self.history, self.horizon, self.patch = history, horizon, patch
         self.padding = tuple(padding)
         self.checkpoint_activations = checkpoint_activations
-        channels = state_channels + forcing_channels + static_channels + 2
+        channels = patch * (state_channels + forcing_channels) + static_channels + 2
         self.lifting = nn.Sequential(nn.Linear(channels, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.blocks = nn.ModuleList(
             _Block(width, modes, static_channels if gate else 0, dropout) for _ in range(layers)
         )
         self.projection = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, state_channels)
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, patch * state_channels)
         )
 
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
@@ -102,9 +112,8 @@ class FNOtD(nn.Module):
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         wet, history = land_free(history, static)
         # Layers add small changes to x: under autocast, bfloat16 would round them away, so the sum stays in float32.
-        x = perceptron(
-            window_channels(history, forcing, static, self.horizon), self.lifting[0], self.lifting[2]
-        )
+        channels = window_channels(history, forcing, static, self.horizon, self.patch)
+        x = perceptron(channels, self.lifting[0], self.lifting[2])
         x = x.to(history.dtype)
         t, y, x_size = x.shape[1:4]
         pad_t, pad_y, pad_x = self.padding
@@ -113,10 +122,13 @@ class FNOtD(nn.Module):
         fields = functional.pad(static, (0, pad_x, 0, pad_y)).permute(1, 2, 0)
         for number, block in enumerate(self.blocks, start=1):
             # What the last layer would make of the past is never read.
-            wanted = slice(self.history, t) if number == len(self.blocks) else slice(None)
+            wanted = slice(self.history // self.patch, t) if number == len(self.blocks) else slice(None)
             x = block(x, fields, wanted, recompute=self.training and self.checkpoint_activations)
         change = perceptron(x[:, :, :y, :x_size], self.projection[0], self.projection[2])
-        change = change.permute(0, 4, 1, 2, 3)
+        # [batch, patch, y, x, step of the patch * state] to [batch, state, step, y, x]
+        change = (
+            change.unflatten(-1, (self.patch, self.state_channels)).permute(0, 5, 1, 4, 2, 3).flatten(2, 3)
+        )
         return (history[:, :, -1:] + change) * wet
 
 

@@ -34,15 +34,17 @@ def land_free(history: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
     return wet.to(history.dtype), torch.where(wet, history, 0.0)
 
 
-def window_channels(history: Tensor, forcing: Tensor, static: Tensor, horizon: int) -> Tensor:
-    """All inputs on the joint time axis, ``[batch, history + horizon, y, x, channel]``.
+def window_channels(history: Tensor, forcing: Tensor, static: Tensor, horizon: int, patch: int = 1) -> Tensor:
+    """All inputs on the joint time axis, ``[batch, (history + horizon) / patch, y, x, channel]``.
 
-    Future slots hold the last known state; two more channels tell past from future and the time from the start.
+    Future slots hold the last known state; two more channels tell past from future and the time from the start. A
+    patch holds the states and the forcing of its steps, one after another, and the time of its last step.
     """
     batch, _, past, *plane = history.shape
     state = torch.cat([history, history[:, :, -1:].expand(-1, -1, horizon, -1, -1)], dim=2)
-    lead = torch.arange(1 - past, horizon + 1, dtype=history.dtype, device=history.device)
+    moving = torch.cat([state, forcing], dim=1).unflatten(2, (-1, patch)).movedim(3, 1).flatten(1, 2)
+    lead = torch.arange(1 - past, horizon + 1, dtype=history.dtype, device=history.device)[patch - 1 :: patch]
     clock = torch.stack([(lead > 0).to(history.dtype), lead / horizon])[None, :, :, None, None]
-    fixed = static[None, :, None].expand(batch, -1, past + horizon, -1, -1)
-    parts = [state, forcing, fixed, clock.expand(batch, -1, -1, *plane)]
+    fixed = static[None, :, None].expand(batch, -1, len(lead), -1, -1)
+    parts = [moving, fixed, clock.expand(batch, -1, -1, *plane)]
     return torch.cat(parts, dim=1).permute(0, 2, 3, 4, 1)

@@ -66,6 +66,10 @@ def test_set_changes_one_value_and_keeps_types() -> None:
         ("training.device=tpu", r"'training.device' is 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
         ("steps=3", r"expected table.key=value"),
         ("model.padding=[-1,0,0]", r"'model.padding.0' is -1: input should be greater than or equal to 0"),
+        (
+            "model.patch=4",
+            r"'model.patch' is 4, 'model.history' 6 and 'model.horizon' 6; past and future must be",
+        ),
         ("model.modes=[0,4,4]", r"'model.modes.0' is 0: input should be greater than or equal to 1"),
         ('data.state=["uo","uo"]', r"'data.state' is \['uo', 'uo'\]: each name once"),
         (

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from oceanop import FNO, FNOtD
+from oceanop.operators.inputs import window_channels
 
-ROWS, COLUMNS, HISTORY, HORIZON = 9, 12, 3, 4
+ROWS, COLUMNS, HISTORY, HORIZON = 9, 12, 4, 6
 
 
 CHANNELS = {"state_channels": 2, "forcing_channels": 2, "static_channels": 3}
@@ -28,7 +29,11 @@ def make_fnotd(seed: int = 0, **options: Any) -> nn.Module:
     return FNOtD(**{**SIZES, "modes": (3, 4, 4), "padding": (1, 2, 0), **options})
 
 
-@pytest.fixture(params=[make_fno, make_fnotd], ids=["FNO", "FNOtD"])
+def make_patched(seed: int = 0, **options: Any) -> nn.Module:
+    return make_fnotd(seed, **{"patch": 2, **options})
+
+
+@pytest.fixture(params=[make_fno, make_fnotd, make_patched], ids=["FNO", "FNOtD", "FNOtD in patches"])
 def make(request: pytest.FixtureRequest) -> Callable[..., nn.Module]:
     return request.param
 
@@ -102,6 +107,36 @@ def test_future_forcing_and_the_past_both_matter(make: Callable[..., nn.Module],
     earlier[:, :, 0] += 1
     assert not torch.equal(base, model(history, later, static))
     assert not torch.equal(base, model(earlier, forcing, static))
+
+
+def test_a_patch_holds_all_its_steps_and_the_time_of_the_last(inputs: tuple) -> None:
+    history, forcing, static = inputs
+    steps = window_channels(history, forcing, static, HORIZON)
+    patches = window_channels(history, forcing, static, HORIZON, patch=2)
+    assert patches.shape == (2, (HISTORY + HORIZON) // 2, ROWS, COLUMNS, 2 * (2 + 2) + 3 + 2)
+    for step in range(2):
+        assert torch.equal(patches[..., 4 * step : 4 * step + 4], steps[:, step::2, ..., :4])
+    assert torch.equal(patches[..., 8:], steps[:, 1::2, ..., 4:])
+
+
+def test_every_hour_reaches_a_forecast_in_patches_and_none_of_it_is_lost(inputs: tuple) -> None:
+    history, forcing, static = inputs
+    model = make_patched(padding=(0, 0, 0))
+    base = model(history, forcing, static)
+    for number, part in enumerate((history, forcing)):
+        for step in range(part.shape[2]):
+            changed = [history.clone(), forcing.clone(), static]
+            changed[number][:, :, step] += 1
+            moved = (model(*changed) - base).abs().amax((0, 1, 3, 4))
+            assert (moved > 0).all(), f"{number}, {step}"  # in each hour of the forecast
+
+
+@pytest.mark.parametrize(("history", "horizon"), [(3, 6), (4, 5)])
+def test_a_window_that_is_no_multiple_of_the_patch_is_refused(history: int, horizon: int) -> None:
+    with pytest.raises(
+        ValueError, match=rf"patch is 2, and a window has {history} past and {horizon} future"
+    ):
+        make_patched(history=history, horizon=horizon)
 
 
 def test_batch_members_do_not_mix(make: Callable[..., nn.Module], inputs: tuple) -> None:
@@ -304,9 +339,12 @@ def test_recomputing_keeps_less_than_half_of_the_memory(
 
 def test_on_the_cpu_a_layer_keeps_little_more_than_its_input(make: Callable[..., nn.Module]) -> None:
     plane = 30, 40
-    inputs = torch.randn(1, 2, HISTORY, *plane), torch.randn(1, 2, 7, *plane), torch.ones(3, *plane)
+    steps = HISTORY + HORIZON
+    inputs = torch.randn(1, 2, HISTORY, *plane), torch.randn(1, 2, steps, *plane), torch.ones(3, *plane)
     kept = {layers: bytes_kept(make(width=32, layers=layers, gate=False), inputs) for layers in (1, 3)}
-    field = 4 * 32 * (30 * 40 if make is make_fno else 8 * 32 * 40)  # a padded window of FNOtD
+    padded = 32 * 40  # rows and columns of FNOtD, whose time axis has a point of padding too
+    points = {make_fno: 30 * 40, make_fnotd: (steps + 1) * padded, make_patched: (steps // 2 + 1) * padded}
+    field = 4 * 32 * points[make]
     # Beside it the coefficients of the rows, 6 for 40 points, and spectra of a few modes; a chain keeps ten fields.
     assert kept[3] - kept[1] < 2 * 1.4 * field
 
