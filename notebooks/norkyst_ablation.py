@@ -50,10 +50,12 @@ APART = (
     "time and space apart"  # a matrix of the frequency times one of the wavenumber, instead of one of both
 )
 LOCAL = "local branch"  # 3 x 3 cells of each channel beside every convolution
-# What each row changes in the preset.
+# What each row changes, of settings that the preset has or once had.
+BASE = ["model.gate=true", "training.learning_rate=0.003"]
+UNGATED = "model.gate=false"
 ABLATION: dict[str, list[str]] = {
-    "preset": [],
-    "without gate": ["model.gate=false"],
+    "base": [],
+    "without gate": [UNGATED],
     "weight decay 0.1": ["training.weight_decay=0.1"],
     "weight decay 1": ["training.weight_decay=1.0"],
     "noise 0": ["training.noise=0"],
@@ -78,6 +80,16 @@ ABLATION: dict[str, list[str]] = {
     "learning rate 0.006": ["training.learning_rate=0.006"],
     "three windows": ["training.windows=3"],
     "window 6 + 3": ["model.horizon=3", "training.windows=4"],
+    "patches of 2 hours": ["model.patch=2"],
+    # What was better alone, together
+    f"without gate, {APART}": [UNGATED],
+    f"without gate, {LOCAL}": [UNGATED],
+    "without gate, learning rate 0.006": [UNGATED, "training.learning_rate=0.006"],
+    "without gate, width 32": [UNGATED, "model.width=32"],
+    "without gate, padding of space 8": [UNGATED, "model.padding=[0,8,8]"],
+    "without gate, patches of 2 hours": [UNGATED, "model.patch=2"],
+    "without gate, patches of 2 hours, width 32": [UNGATED, "model.patch=2", "model.width=32"],
+    "without gate, patches of 3 hours, width 32": [UNGATED, "model.patch=3", "model.width=32"],
 }
 
 
@@ -116,7 +128,7 @@ def ablate(to: Path, only: list[str], seeds: list[int], results: Path) -> None:
                     if mine:
                         fixed = ["training.threads=1", f"training.seed={seed}", 'data.fit=["train"]']
                         settings = load_run(
-                            "norkyst-fnotd", [*changes, *fixed, "training.validate_every=200"]
+                            "norkyst-fnotd", [*BASE, *changes, *fixed, "training.validate_every=200"]
                         )
                         with of_setting(setting):
                             scored_run(settings, store, run)
@@ -194,7 +206,8 @@ def of_setting(setting: str) -> AbstractContextManager[Any]:
         APART: ("oceanop.operators.fnotd.SpectralConv", Apart),
         LOCAL: ("oceanop.operators.fnotd._Block", Local),
     }
-    return patch(*changed[setting]) if setting in changed else nullcontext()
+    (target,) = [changed[part] for part in setting.split(", ") if part in changed] or [None]
+    return nullcontext() if target is None else patch(*target)
 
 
 def scored_run(settings: Run, store: Path, run: Path) -> None:
@@ -255,7 +268,7 @@ def over_leads(squares: list[list[float]]) -> float:
 
 
 def write_ablation(to: Path, results: Path) -> None:
-    """The table of all finished runs, and in words how each setting compares with the preset."""
+    """The table of all finished runs, and in words how each setting compares with the base."""
     rows = []
     for path in sorted(to.glob("*/scored.json")):
         told = json.loads(path.read_text())
@@ -278,21 +291,21 @@ def write_ablation(to: Path, results: Path) -> None:
     rows.sort(key=lambda row: (list(ABLATION).index(row["setting"]), row["fold"], row["seed"]))
     write_table(results / "ablation.csv", rows)
     for measure in ("rmse", "best_rmse"):
-        for line in against_preset(rows, measure):
+        for line in against_base(rows, measure):
             print(measure, line, flush=True)
 
 
-def against_preset(rows: list[dict[str, Any]], measure: str) -> list[str]:
-    """Mean over runs of each setting, and its mean difference from the preset's run of the same fold and seed."""
+def against_base(rows: list[dict[str, Any]], measure: str) -> list[str]:
+    """Mean over runs of each setting, and its mean difference from the base's run of the same fold and seed."""
     values = {(row["setting"], row["fold"], row["seed"]): float(row[measure]) for row in rows}
     lines = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
         own = {key[1:]: value for key, value in values.items() if key[0] == setting}
-        pairs = [value - values["preset", *key] for key, value in own.items() if ("preset", *key) in values]
+        pairs = [value - values["base", *key] for key, value in own.items() if ("base", *key) in values]
         line = f"{setting}: {statistics.fmean(own.values()):.4f} over {len(own)} runs"
-        if setting != "preset" and len(pairs) > 1:
+        if setting != "base" and len(pairs) > 1:
             error = statistics.stdev(pairs) / math.sqrt(len(pairs))
-            line += f", {statistics.fmean(pairs):+.4f} against the preset, standard error {error:.4f}"
+            line += f", {statistics.fmean(pairs):+.4f} against the base, standard error {error:.4f}"
         lines.append(line)
     return lines
 

@@ -130,14 +130,14 @@ def test_errors_pool_squares_over_starts_or_leads(ablation: ModuleType) -> None:
     assert ablation.over_leads(squares) == pytest.approx(((2 + 9) / 2) ** 0.5)
 
 
-def test_settings_are_set_against_the_preset_s_run_of_the_same_fold_and_seed(ablation: ModuleType) -> None:
+def test_settings_are_set_against_the_base_s_run_of_the_same_fold_and_seed(ablation: ModuleType) -> None:
     def row(setting: str, seed: int, rmse: float) -> dict[str, object]:
         return {"setting": setting, "fold": "first", "seed": seed, "rmse": rmse}
 
-    rows = [row("preset", 0, 0.1), row("preset", 1, 0.3), row("noise 0", 0, 0.2), row("noise 0", 1, 0.4)]
-    _, line = ablation.against_preset(rows, "rmse")
+    rows = [row("base", 0, 0.1), row("base", 1, 0.3), row("noise 0", 0, 0.2), row("noise 0", 1, 0.4)]
+    _, line = ablation.against_base(rows, "rmse")
     # both seeds are 0.1 worse: the spread between seeds, 0.14, does not enter
-    assert line == "noise 0: 0.3000 over 2 runs, +0.1000 against the preset, standard error 0.0000"
+    assert line == "noise 0: 0.3000 over 2 runs, +0.1000 against the base, standard error 0.0000"
 
 
 def test_an_operator_that_says_no_change_forecasts_the_mean_from_the_mean(ablation: ModuleType) -> None:
