@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from baltic_scores import Sea, Settled, score
+from baltic_truth import FORCING, STATE, Solver, basin_of, build_truth
 from norkyst_comparison import taken
 
-from data_pipelines import open_store, simulate
-from data_pipelines.basins.settings import Basin, ReliefSea, load_basin
+from data_pipelines import open_store
+from data_pipelines.basins.domain import make_model
+from data_pipelines.basins.settings import Basin
 from data_pipelines.splits import read_splits
 from forecasting.baselines import baseline, forcing_of
 from forecasting.baselines.shallow_water import ShallowWater
@@ -27,22 +30,20 @@ from oceanop import Grid, load_checkpoint
 from oceanop.build import build_operator
 from oceanop.checkpoint import Checkpoint
 from oceanop.config import Run, parse_run
+from oceanop.dynamics.forcing import AirSeries
 from oceanop.features import static_fields
 from oceanop.layout import Layout
+from oceanop.rollout import rollout
 from training import train
 from training.schedule import phases
 
-STATE = ("zos", "ubar", "vbar")
-FORCING = ("tauu", "tauv", "msl")
 HOUR = 3600
 REFERENCE = "FNOtD"
 TIMED_STEPS = 12  # four of each stage where there are three
 VALIDATIONS = 6
 VALIDATION_LEADS = 48  # later, out of phase, a forecast that fades would win
 FITTED_HOURS = 4380  # of wind regression: half a year for some 25 coefficients a cell
-
-# A basin by its name, and how many points of the relief make a cell where these are not its own
-Solver = tuple[str, tuple[int, int] | None]
+MEMBERS = 8  # forecast together, where their cost is compared
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class Scale:
         Forecasts of ``long_leads``, one after another.
     attempts, repeats
         Short runs that time a step, and forecasts that time a forecast.
+    coarsen
+        Cells along a block of the simulated sea: all learn from means over blocks, as from the output of a model that
+        is finer than they are.
     """
 
     basin: str
@@ -83,6 +87,7 @@ class Scale:
     long_leads: int = 1000
     attempts: int = 2
     repeats: int = 5
+    coarsen: int = 1
 
 
 @dataclass(frozen=True)
@@ -154,26 +159,12 @@ class Experiment:
         return np.arange(first + 48, last - leads + 1, every)[:most]
 
 
-def basin_of(solver: Solver) -> Basin:
-    """A shipped basin, on other cells where asked for, which its name then tells."""
-    name, relief = solver
-    basin = load_basin(name)
-    if relief is None:
-        return basin
-    rows, columns = relief
-    sea = ReliefSea(floor="baltic", rows=rows, columns=columns)
-    cells = f"{5 * columns}' by {5 * rows}'"
-    title = ", ".join(
-        [basin.title.split(",")[0], cells, *(part.strip() for part in basin.title.split(",")[2:])]
-    )
-    return basin.model_copy(update={"name": f"{name}-{5 * columns}x{5 * rows}", "title": title, "sea": sea})
-
-
 def work(experiment: Experiment) -> None:
     """Do whatever nobody else has done or is doing."""
-    build_store(experiment)
+    scale = experiment.scale
+    build_truth(experiment.basin, scale.days, scale.coarsen, experiment.store)
     plans = plans_of(experiment)
-    for seed in experiment.scale.seeds:
+    for seed in scale.seeds:
         for name, plan in plans.items():
             to = experiment.to / f"{name}-seed-{seed}"
             if (to / "done.json").exists():
@@ -188,16 +179,6 @@ def work(experiment: Experiment) -> None:
                 to.mkdir(exist_ok=True)
                 settled = baseline_of(experiment, name)
                 finish(experiment, settled, to, {})
-
-
-def build_store(experiment: Experiment) -> None:
-    """Simulate the truth, unless it is there; what it cost is kept beside it."""
-    note = experiment.to / "truth.json"
-    with taken(experiment.to / "truth", wait=True):
-        if not note.exists():
-            begin = time.process_time()
-            simulate(experiment.basin, to=experiment.store, splits=experiment.scale.days)
-            note.write_text(json.dumps({"seconds": time.process_time() - begin}))
 
 
 def plans_of(experiment: Experiment) -> dict[str, Plan]:
@@ -318,7 +299,11 @@ def finish(experiment: Experiment, settled: Settled, to: Path, told: dict[str, A
     np.savez(to / "series.npz", **long.series)
     start = int(experiment.starts("test", scale.leads, every=scale.starts_every)[0])
     seconds = forecast_seconds(settled, ds, start, scale.leads, scale.repeats)
-    (to / "done.json").write_text(json.dumps({**told, "forecast_seconds": round(seconds, 4)}))
+    costs = {"forecast_seconds": round(seconds, 4)}
+    members = members_seconds(settled, ds, start, scale.leads, scale.repeats)
+    if members is not None:
+        costs["members_seconds"] = round(members, 4)
+    (to / "done.json").write_text(json.dumps({**told, **costs}))
     print(f"{to.name}: done", flush=True)
 
 
@@ -329,6 +314,42 @@ def forecast_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, r
         begin = time.process_time()
         for _ in run_forecaster(settled.forecaster, ds, settled.layout, [start], leads):
             pass
+        spent.append(time.process_time() - begin)
+    return statistics.median(spent[1:])
+
+
+def members_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, repeats: int) -> float | None:
+    """Processor time of ``MEMBERS`` forecasts side by side under weather in memory, s; None where there is no such way.
+
+    Of operators and numerical models alike it is what these do themselves: reading and regridding are done before.
+    """
+    forecaster = settled.forecaster
+    if isinstance(forecaster, LearnedForecaster):
+        first = start - forecaster.history + 1
+        window = ds.isel(time=slice(first, start + leads + 1)).load()
+        past = settled.layout.pack(window.isel(time=slice(forecaster.history)))
+        forcing = settled.layout.pack(window, "forcing")
+        given = [part.expand(MEMBERS, *part.shape) for part in (past, forcing)]
+
+        def run() -> None:
+            with torch.no_grad():
+                for _ in rollout(forecaster.step, *given, horizon=forecaster.horizon, leads=leads):
+                    pass
+
+    elif isinstance(forecaster, ShallowWater):
+        model = make_model(forecaster.basin, forecaster.domain)
+        air = AirSeries(*np.zeros((3, leads + 1, *model.grid.shape), np.float32))
+
+        def run() -> None:
+            for _ in model.run(model.at_rest(MEMBERS), leads * 3600.0, forcing=air):
+                pass
+
+    else:
+        return None
+    spent = []
+    for _ in range(repeats + 1):
+        begin = time.process_time()
+        run()
         spent.append(time.process_time() - begin)
     return statistics.median(spent[1:])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from baltic_pictures import draw_bands, draw_curves, draw_gauges, draw_waves
-from baltic_runs import REFERENCE, Experiment, baseline_of, learned, plans_of, solver_names
+from baltic_runs import MEMBERS, REFERENCE, Experiment, baseline_of, learned, plans_of, solver_names
 from baltic_scores import ENERGY, Settled, dominant_periods, ordered
 from norkyst_comparison import write_table
 
@@ -198,6 +198,7 @@ def cost_rows(experiment: Experiment, members: Members) -> list[dict[str, Any]]:
                     "training_seconds": "" if training is None else training,
                     "forecast_hours": experiment.scale.leads,
                     "forecast_seconds": own,
+                    f"seconds_of_{MEMBERS}_members": told.get("members_seconds", ""),
                     "break_even_forecasts": even,
                 }
             )

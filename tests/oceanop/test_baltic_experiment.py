@@ -14,6 +14,7 @@ import torch
 
 from data_pipelines import open_store
 from data_pipelines.basins.domain import make_domain
+from data_pipelines.save import save_store
 from forecasting import Persistence
 from forecasting.forecaster import State
 from oceanop.build import build_operator
@@ -21,7 +22,15 @@ from oceanop.gauges import gauge_cells
 from oceanop.layout import Layout
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-NAMES = ("norkyst_comparison", "baltic_scores", "baltic_runs", "baltic_pictures", "baltic_tables", "baltic")
+NAMES = (
+    "norkyst_comparison",
+    "baltic_scores",
+    "baltic_truth",
+    "baltic_runs",
+    "baltic_pictures",
+    "baltic_tables",
+    "baltic",
+)
 SMALL = {
     "FNOtD": {"name": "FNOtD", "history": 2, "horizon": 2, "modes": [3, 4, 4], "width": 4, "layers": 1},
     "FNO-one-step": {"name": "FNO", "history": 1, "horizon": 1, "modes": [4, 4], "width": 4, "layers": 1},
@@ -157,6 +166,41 @@ def test_what_is_done_is_not_done_again_and_says_the_same(
     notebooks["baltic_tables"].assemble(experiment, results)
     assert {path.name: path.read_bytes() for path in results.iterdir()} == first
     assert {path: path.stat().st_mtime_ns for path in marks} == marks
+
+
+def test_costs_tell_of_members_side_by_side_where_a_forecaster_can_run_them(results: Path) -> None:
+    with (results / "costs.csv").open() as file:
+        told = {row["forecaster"]: row["seconds_of_8_members"] for row in csv.DictReader(file)}
+    timed = {name for name, seconds in told.items() if seconds and float(seconds) > 0}
+    assert timed == {
+        "FNOtD",
+        "FNO-one-step",
+        "FNO-one-step-equal-samples",
+        "shallow-water-baltic-100x75",
+    }
+    assert {"persistence", "wind-regression"} < set(told)
+
+
+def test_a_coarse_truth_is_the_mean_over_the_wet_cells_of_its_blocks(
+    results: Path, experiment: object, notebooks: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    fine = open_store(experiment.store)
+    coarse, splits = notebooks["baltic_truth"].coarsened(fine, 2)
+    saved = open_store(save_store(coarse, tmp_path / "coarse.zarr", splits=splits))
+    assert json.loads(saved.attrs["splits"]) == json.loads(fine.attrs["splits"])
+    assert saved.attrs["basin"] == fine.attrs["basin"]
+    np.testing.assert_array_equal(saved["time"].values, fine["time"].values)
+    wet, area = fine["mask"].to_numpy() > 0.5, fine["cell_area"].to_numpy()
+    assert 0 < saved["mask"].sum() < saved["mask"].size
+    for row, column in np.argwhere(saved["mask"].to_numpy() > 0.5):
+        block = np.s_[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        assert wet[block].sum() >= 2
+        step = np.s_[7]
+        for name, weight in (("zos", area * wet), ("ubar", area * wet), ("tauu", area * wet), ("u10", area)):
+            value = np.nan_to_num(fine[name].to_numpy()[step])[block]
+            mean = (value * weight[block]).sum() / weight[block].sum()
+            # float32
+            assert float(saved[name][step][row, column]) == pytest.approx(mean, rel=1e-5, abs=1e-7)
 
 
 def test_the_width_of_equal_parameters_is_the_nearest(
