@@ -414,7 +414,7 @@ def draw_spectra(to: Path, spectra: dict[str, Spectrum]) -> None:
 def draw_kernel(to: Path, checkpoint: Any) -> None:
     """Where the kernel has learned: norm of its change since the random start, on and off the curves."""
     model = checkpoint.run.model
-    hours = model.history + model.horizon + model.padding[0]
+    hours = model.history + model.horizon + model.patch * model.padding[0]
     torch.manual_seed(checkpoint.run.training.seed)
     start = build_step(
         checkpoint.run, checkpoint.layout, static=checkpoint.weights["static"], wet=checkpoint.weights["wet"]

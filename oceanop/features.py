@@ -9,7 +9,10 @@ from torch import Tensor
 from oceanop.grid import Grid, Plane
 
 COAST_SCALES = (5e3, 20e3)  # m; a few cells of a coastal model, and the width of a coastal current
+WIDE = 10e3  # m; cells larger than this see the coast on scales of one cell and of four
 DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE)
+SHELF = 100.0  # m; what wind does to a column goes with 1 / depth, whose logarithm tells shallow water apart
+SHALLOWEST = 1.0  # m
 
 
 def static_fields(
@@ -20,11 +23,11 @@ def static_fields(
     relaxation: Tensor | None = None,
     refinement: int = 1,
 ) -> Tensor:
-    """Static input fields, float32 ``[static, y, x]``, the mask first; all lie within about -1 to 1.
+    """Static input fields, float32 ``[static, y, x]``, the mask first; all are of order one.
 
     The mask, nearness to land on two scales, where asked for sine and cosine of the position within the domain along
-    both axes, where the sea floor is known, the square root of its depth (the speed of long waves), and where a parent
-    model drives the domain's edge, its weight.
+    both axes, where the sea floor is known, the square root of its depth (the speed of long waves) and its logarithm
+    (what the wind does to shallow water), and where a parent model drives the domain's edge, its weight.
 
     Parameters
     ----------
@@ -44,14 +47,15 @@ def static_fields(
         distance = np.full(grid.shape, np.inf)
     else:
         distance = distance_transform_edt(grid.mask, sampling=grid.spacing)
-    fields = [
-        grid.mask.astype(float),
-        *(np.exp(-distance / scale) for scale in COAST_SCALES),
-    ]
+    cell = refinement * max(grid.spacing)
+    scales = COAST_SCALES if cell <= WIDE else (cell, 4 * cell)
+    fields = [grid.mask.astype(float), *(np.exp(-distance / scale) for scale in scales)]
     if position:
         fields += [wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)]
     if depth is not None:
-        fields.append(np.sqrt(np.clip(np.nan_to_num(depth), 0, None) / DEPTH_SCALE))
+        water = np.nan_to_num(depth)
+        fields.append(np.sqrt(np.clip(water, 0, None) / DEPTH_SCALE))
+        fields.append(np.where(grid.mask, np.log10(np.clip(water, SHALLOWEST, None) / SHELF), 0.0))
     if relaxation is not None:
         fields.append(relaxation.amax(0).numpy())
     return torch.from_numpy(np.stack(fields).astype(np.float32))

@@ -214,8 +214,8 @@ def test_the_width_of_equal_parameters_is_the_nearest(
 
     def distance(width: int) -> int:
         run = experiment.run("FNO-one-step", seed=0, steps=100, changes={"width": width})
-        # mask, nearness on two scales, four of position, depth
-        built = build_operator(run, state_channels=3, forcing_channels=3, static_channels=8)
+        # mask, nearness on two scales, four of position, two of depth
+        built = build_operator(run, state_channels=3, forcing_channels=3, static_channels=9)
         return abs(sum(part.numel() for part in built.parameters()) - wanted)
 
     assert distance(width) <= min(distance(width - 1), distance(width + 1))

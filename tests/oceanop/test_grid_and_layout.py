@@ -170,6 +170,30 @@ def test_static_fields_open_with_the_mask_and_stay_small(grid: Grid) -> None:
     assert fields[1][1, 3] > fields[1][4, 6]
 
 
+def test_depth_enters_as_wave_speed_and_as_the_order_of_what_the_wind_moves(grid: Grid) -> None:
+    depth = np.where(grid.mask, 1000.0, np.nan)
+    depth[grid.mask.nonzero()[0][0], grid.mask.nonzero()[1][0]] = 10.0
+    speed, order = static_fields(grid, depth)[-2:].numpy()
+    np.testing.assert_allclose(speed[grid.mask] ** 2 * 1000, depth[grid.mask], rtol=1e-5)
+    np.testing.assert_allclose(order[grid.mask], np.log10(depth[grid.mask]) - 2, atol=1e-6)
+    assert (order[~grid.mask] == 0).all()
+
+
+def test_large_cells_see_the_coast_on_scales_of_their_own() -> None:
+    latitude, longitude = np.meshgrid(np.linspace(55.0, 59.0, 5), np.linspace(10.0, 18.0, 9), indexing="ij")
+    mask = np.ones((5, 9), dtype=bool)
+    mask[:, 0] = False
+    grid = Grid(latitude, longitude, mask, np.ones((5, 9)))
+    near, wide = static_fields(grid)[1:3].numpy()
+    # one cell is 1 degree of latitude or longitude; the larger of the two is the scale
+    assert 0.3 < near[2, 1] < 0.75
+    assert near[2, 8] < 0.05
+    assert np.all(wide[:, 1:] > near[:, 1:])
+    # finer cells of the same training grid are told the same
+    finer = static_fields(grid, refinement=2)[1].numpy()
+    np.testing.assert_allclose(finer[2, 1:], np.sqrt(near[2, 1:]), rtol=1e-5)
+
+
 def test_a_sea_without_land_is_far_from_the_coast_everywhere() -> None:
     grid = Grid(np.zeros((3, 4)), np.zeros((3, 4)), np.ones((3, 4), bool), np.ones((3, 4)))
     assert (static_fields(grid)[1:3] == 0).all()
