@@ -71,11 +71,13 @@ waves: $(STAMP)  ## free forecasts of a channel against its dispersion curves: F
 # One thread a process: operators and solvers are timed as one thread runs them, and processes share the runs.
 BALTIC := OMP_NUM_THREADS=1 $(BIN)/python notebooks/baltic.py
 
-baltic: $(STAMP)  ## years of the Baltic under storms: FNOtD beside FNOs, wind regression and numerical models, hours
+baltic: $(STAMP)  ## the Baltic under storms: FNOtD beside FNOs, wind regression and numerical models, hours
+	$(BALTIC) --scale averaged --to runs/baltic-averaged --processes 2
+	$(BALTIC) --scale month --to runs/baltic-month --processes 2
 	$(BALTIC) --scale full --to runs/baltic --processes 2
 	$(BALTIC) --scale fine --to runs/baltic-fine --processes 2
 
-baltic-quick: $(STAMP)  ## the same on cells of 30' by 20', one seed, within ten minutes on two cores
+baltic-quick: $(STAMP)  ## the same on means over 60' by 30', one seed, within ten minutes on two cores
 	$(BALTIC) --scale quick --to runs/baltic-quick --processes 2
 
 exchange: $(STAMP)  ## the README's exchanges of gradients over slow links; as root, on Linux

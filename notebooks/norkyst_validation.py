@@ -40,7 +40,12 @@ BASE = [
 
 # Where the search began; the presets hold what it ended with.
 START = {
-    "norkyst-fnotd": ["model.modes=[8,10,10]", "training.noise=0.3"],
+    "norkyst-fnotd": [
+        "model.modes=[8,10,10]",
+        "model.gate=true",
+        "training.noise=0.3",
+        "training.learning_rate=0.003",
+    ],
     "norkyst-fno": ["model.modes=[20,20]", "model.width=40", "training.noise=0.3"],
 }
 
