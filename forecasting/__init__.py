@@ -20,6 +20,7 @@ from forecasting.fading import Fading, Fold, fitted_share
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.forecaster_file import load_forecaster, write_forecaster
+from forecasting.harmonics import predicted_tide, skew_surge, tidal_analysis, tidal_residual
 from forecasting.learned import LearnedForecaster
 from forecasting.maps import draw_map
 from forecasting.product import open_forecast
@@ -53,7 +54,11 @@ __all__ = [
     "forecast",
     "load_forecaster",
     "open_forecast",
+    "predicted_tide",
     "run_forecaster",
+    "skew_surge",
+    "tidal_analysis",
+    "tidal_residual",
     "truth_of",
     "write_forecaster",
     "write_report",

@@ -1,0 +1,286 @@
+"""The tide of one place: its lines by least squares, what is left without them, and the surge of each high water."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import utide
+import xarray as xr
+from numpy.typing import NDArray
+from utide.utilities import Bunch
+
+from data_pipelines.times import text
+
+LEAST_SNR = 2.0  # of a line that is predicted with; weaker ones are noise as likely as tide (Codiga, 2011, section III)
+FINE = np.timedelta64(6, "m")  # between predicted levels where a high water is looked for
+SLOWEST = (
+    40.0  # hours; lines slower than the diurnal ones are seasons and fortnights, and no high water is theirs
+)
+LONGEST_GAP = np.timedelta64(90, "m")  # within a tide whose highest level is looked for
+_HOUR = np.timedelta64(1, "h")
+_DAY_OF_1970 = 719163  # the library counts days from the last of the year 0
+
+Levels = NDArray[np.float64]
+
+
+def tidal_analysis(
+    times: Any, levels: Any, *, latitude: float, rayleigh: float = 1.0, trend: bool = False
+) -> xr.Dataset:
+    """Amplitude and Greenwich phase of every tidal line that a record can separate.
+
+    Ordinary least squares with the nodal corrections of each time, as UTide does them (Codiga, Unified tidal analysis
+    and prediction using the UTide Matlab functions, University of Rhode Island, 2011).
+
+    Parameters
+    ----------
+    times
+        UTC, increasing, ``[time]``; steps may be missing.
+    levels
+        m, ``[time]``; NaN where there is none.
+    latitude
+        Of the place, degrees north; the nodal corrections depend on it.
+    rayleigh
+        Beats that two lines must go through within the record to count as two.
+    trend
+        Fit a straight line beside the mean.
+
+    Returns
+    -------
+    xr.Dataset
+        By ``constituent``, the strongest first: ``amplitude`` (m) and ``phase`` (degrees, lag behind the equilibrium
+        tide at Greenwich), half the widths of their 95 % intervals as ``amplitude_error`` and ``phase_error``, ``snr``
+        (square of amplitude over standard error) and ``frequency`` (cycles per hour). By ``inseparable``, the lines
+        that the record is too short for: ``days_needed``. The scalars ``mean`` (m) and ``slope`` (m per day), and the
+        record in the attributes.
+
+    Raises
+    ------
+    ValueError
+        If there is no latitude, the times do not increase, or the record cannot hold a single line.
+    """
+    moments, heights = _series(times, levels)
+    if not -90 <= latitude <= 90:
+        raise ValueError(f"latitude {latitude:g}: a place lies between 90 S and 90 N; give degrees north.")
+    finite = np.isfinite(heights)
+    held = np.flatnonzero(finite)
+    span = slice(held[0], held[-1] + 1) if held.size else slice(0)
+    duration = (moments[span][-1] - moments[span][0]) / _HOUR if held.size else 0.0
+    spacing = utide.ut_constants.const.df  # cycles per hour to the neighbour a line must be told apart from
+    wanted = int((spacing * duration >= rayleigh).sum()) if duration else 0
+    if not wanted or finite.sum() < 2 * wanted + 1 + trend:
+        lines = (
+            f"{wanted} tidal lines, which need {2 * wanted + 1 + trend} levels" if wanted else "no tidal line"
+        )
+        raise ValueError(
+            f"a record of {finite.sum()} levels over {duration:.1f} h separates {lines}; give at least some days of "
+            "hourly levels."
+        )
+    # A gap stays as NaN between the first and the last level, so that the record counts as equally spaced
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # a record without any noise has none to compare with
+        found = utide.solve(
+            moments[span],
+            heights[span],
+            lat=float(latitude),
+            trend=trend,
+            nodal=True,
+            method="ols",
+            conf_int="linear",
+            Rayleigh_min=rayleigh,
+            verbose=False,
+        )
+    return _labelled(found, moments[finite], latitude, rayleigh, spacing, duration)
+
+
+def _series(times: Any, levels: Any) -> tuple[NDArray[np.datetime64], Levels]:
+    moments = np.asarray(times).astype("datetime64[ns]")
+    heights = np.asarray(levels, dtype=np.float64)
+    if moments.ndim != 1 or moments.shape != heights.shape:
+        raise ValueError(
+            f"times of shape {moments.shape} and levels of shape {heights.shape}; a record is one series of each."
+        )
+    if np.isnat(moments).any() or (np.diff(moments) <= np.timedelta64(0)).any():
+        raise ValueError("the times do not increase; sort the record and drop what is there twice.")
+    return moments, heights
+
+
+def _labelled(
+    found: Bunch,
+    moments: NDArray[np.datetime64],
+    latitude: float,
+    rayleigh: float,
+    spacing: Levels,
+    duration: float,
+) -> xr.Dataset:
+    names = np.array([str(name) for name in found.name])
+    short = (spacing > 0) & (spacing * duration < rayleigh)
+    order = np.argsort(-spacing[short], kind="stable")
+    series = {
+        "amplitude": (found.A, "amplitude", "m"),
+        "phase": (np.mod(found.g, 360.0), "Greenwich phase lag", "degree"),
+        "amplitude_error": (
+            np.nan_to_num(found.A_ci),
+            "half the width of the amplitude's 95 % interval",
+            "m",
+        ),
+        "phase_error": (np.nan_to_num(found.g_ci), "half the width of the phase's 95 % interval", "degree"),
+        "snr": (
+            np.nan_to_num(found.SNR, nan=np.inf, posinf=np.inf),
+            "square of amplitude over its standard error",
+            "1",
+        ),
+        "frequency": (found.aux.frq, "frequency", "hour-1"),
+    }
+    return xr.Dataset(
+        {
+            **{
+                name: ("constituent", np.asarray(values, np.float64), {"long_name": words, "units": unit})
+                for name, (values, words, unit) in series.items()
+            },
+            "days_needed": (
+                "inseparable",
+                (rayleigh / (24 * spacing[short]))[order],
+                {"long_name": "record that would separate the line", "units": "days"},
+            ),
+            "mean": ((), float(found.mean), {"long_name": "mean level", "units": "m"}),
+            "slope": ((), float(found.get("slope", 0.0)), {"long_name": "trend", "units": "m day-1"}),
+        },
+        coords={
+            "constituent": names,
+            "inseparable": np.array([str(name) for name in utide.ut_constants.const.name[short]])[order],
+        },
+        attrs={
+            "latitude": float(latitude),
+            "record_start": text(moments[0]),
+            "record_end": text(moments[-1]),
+            "levels": int(moments.size),
+            "rayleigh": float(rayleigh),
+            "reference_day": float(found.aux.reftime),
+            "method": "least squares with nodal corrections (UTide)",
+        },
+    )
+
+
+def predicted_tide(analysis: xr.Dataset, times: Any, *, least_snr: float = LEAST_SNR) -> Levels:
+    """Level of the analysed tide and mean at any times, m, ``[time]``.
+
+    Parameters
+    ----------
+    analysis
+        What :func:`tidal_analysis` gave.
+    times
+        UTC, ``[time]``.
+    least_snr
+        Lines below this ratio of signal to noise are left out; 0 keeps all.
+    """
+    return _predict(analysis, times, analysis["snr"].to_numpy() >= least_snr) + _mean(analysis, times)
+
+
+def _predict(analysis: xr.Dataset, times: Any, kept: NDArray[np.bool_]) -> Levels:
+    """Sum of some lines, m."""
+    moments = np.atleast_1d(np.asarray(times).astype("datetime64[ns]"))
+    if not kept.any():
+        return np.zeros(moments.size)
+    names = [str(name) for name in analysis["constituent"].values[kept]]
+    options = Bunch(
+        twodim=False, nodsatlint=False, nodsatnone=False, gwchlint=False, gwchnone=False, nodiagn=True,
+        notrend=True, prefilt=[],
+    )  # fmt: skip
+    held = Bunch(
+        name=np.array(names, dtype=object),
+        A=analysis["amplitude"].to_numpy()[kept],
+        g=analysis["phase"].to_numpy()[kept],
+        mean=0.0,
+        aux=Bunch(
+            frq=analysis["frequency"].to_numpy()[kept],
+            lind=np.array([utide.constit_index_dict[name] for name in names]),
+            lat=float(analysis.attrs["latitude"]),
+            reftime=float(analysis.attrs["reference_day"]),
+            opt=options,
+        ),
+    )
+    return np.asarray(utide.reconstruct(moments, held, min_SNR=0, verbose=False).h, dtype=np.float64)
+
+
+def _mean(analysis: xr.Dataset, times: Any) -> Levels:
+    moments = np.atleast_1d(np.asarray(times).astype("datetime64[ms]"))
+    days = (moments - np.datetime64("1970-01-01", "ms")) / np.timedelta64(1, "D") + _DAY_OF_1970
+    return float(analysis["mean"]) + float(analysis["slope"]) * (
+        days - float(analysis.attrs["reference_day"])
+    )
+
+
+def tidal_residual(
+    analysis: xr.Dataset, times: Any, levels: Any, *, least_snr: float = LEAST_SNR
+) -> xr.DataArray:
+    """Level less tide and mean, m: surge, seiches and noise, ``[time]``."""
+    moments, heights = _series(times, levels)
+    tide = predicted_tide(analysis, moments, least_snr=least_snr)
+    return xr.DataArray(
+        heights - tide,
+        dims="time",
+        coords={"time": moments},
+        name="residual",
+        attrs={"long_name": "level less predicted tide", "units": "m"},
+    )
+
+
+def skew_surge(analysis: xr.Dataset, times: Any, levels: Any, *, least_snr: float = LEAST_SNR) -> xr.Dataset:
+    """How much higher each high water came than predicted, whenever it came (de Vries et al., Coastal Eng. 25, 1995).
+
+    Unlike the residual, it does not take a tide that is early or late for a surge.
+
+    Parameters
+    ----------
+    analysis
+        What :func:`tidal_analysis` gave.
+    times, levels
+        UTC and m, ``[time]``; tides with a gap of more than an hour and a half are left out.
+    least_snr
+        As in :func:`predicted_tide`.
+
+    Returns
+    -------
+    xr.Dataset
+        By ``time`` of predicted high water: ``predicted``, ``observed`` (the highest level from low water to low
+        water) and ``skew_surge``, m.
+    """
+    moments, heights = _series(times, levels)
+    held = np.isfinite(heights)
+    moments, heights = moments[held], heights[held]
+    fine = np.arange(moments[0], moments[-1] + FINE, FINE)
+    strong = analysis["snr"].to_numpy() >= least_snr
+    wave = _predict(analysis, fine, strong & (analysis["frequency"].to_numpy() > 1 / SLOWEST))
+    predicted = predicted_tide(analysis, fine, least_snr=least_snr)
+    # The departure is smooth where the level is not: a pure tide keeps its peaks between the samples
+    departure = heights - predicted_tide(analysis, moments, least_snr=least_snr)
+    level = predicted + np.interp(fine.astype(np.int64), moments.astype(np.int64), departure)
+    low = _troughs(wave)
+    gap = np.diff(moments) > LONGEST_GAP
+    broken = moments[:-1][gap], moments[1:][gap]
+    tides = [
+        slice(first, last + 1)
+        for first, last in pairwise(low.tolist())
+        if not ((broken[0] < fine[last]) & (broken[1] > fine[first])).any()
+    ]
+    peaks = np.array([tide.start + int(predicted[tide].argmax()) for tide in tides], dtype=np.int64)
+    observed = np.array([level[tide].max() for tide in tides])
+    columns = {
+        "predicted": (predicted[peaks], "predicted high water"),
+        "observed": (observed, "highest level of the tide"),
+        "skew_surge": (observed - predicted[peaks], "skew surge"),
+    }
+    return xr.Dataset(
+        {
+            name: ("time", values, {"long_name": words, "units": "m"})
+            for name, (values, words) in columns.items()
+        },
+        coords={"time": fine[peaks]},
+    )
+
+
+def _troughs(wave: Levels) -> NDArray[np.int64]:
+    """Places of the low waters: below both neighbours."""
+    inner = (wave[1:-1] < wave[:-2]) & (wave[1:-1] <= wave[2:])
+    return np.flatnonzero(inner) + 1
