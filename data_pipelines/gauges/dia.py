@@ -1,0 +1,95 @@
+"""Levels of Rijkswaterstaat in DIA files, which keep Middle European Time all year and do not say so."""
+
+import re
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+from data_pipelines.gauges.record import Facts, Record
+
+TIME_ZONE = "MET"  # UTC+1, without summer time
+DOUBTFUL = 50  # quality from which a level is not used: 0 is good, 25 interpolated, 50 doubtful, 99 a gap
+_MINUTES = {"min": 1, "uur": 60, "u": 60, "h": 60}
+
+
+def is_dia(content: str) -> bool:
+    """Whether a file begins with the identification of a DIA."""
+    return content.lstrip().startswith("[IDT;")
+
+
+def read_dia(content: str, where: str) -> list[Record]:
+    """Every equidistant series of water levels of a file.
+
+    Raises
+    ------
+    ValueError
+        If a series is of another quantity, has no even step, or ends early.
+    """
+    blocks = content.split("[W3H]")[1:]
+    if not blocks:
+        raise ValueError(f"{where} has the heading of a DIA file and no series; fetch it anew.")
+    return [_record(block, where, len(blocks)) for block in blocks]
+
+
+def _record(block: str, where: str, count: int) -> Record:
+    heading, _, values = block.partition("[WRD]")
+    entries = {line.split(";")[0]: line.strip().split(";") for line in heading.splitlines() if ";" in line}
+    place = entries.get("LOC", ["", ""])
+    where = f"{where}: {place[1]}" if count > 1 else where
+    quantity = entries.get("PAR", ["", "?"])[1]
+    if not quantity.startswith("WATHT"):
+        raise ValueError(
+            f"{where}: the series is of '{quantity}'; a gauge's is of WATHTE, the measured water level."
+        )
+    if "TYD" not in entries or len(entries["TYD"]) < 7:
+        raise ValueError(
+            f"{where}: the series has no even time step; give one that has (TYD with start, end and step), not "
+            "extremes."
+        )
+    times = _times(entries["TYD"], where)
+    pairs = re.findall(r"(-?\d+)/(\d+):", values)
+    if len(pairs) != times.size:
+        raise ValueError(
+            f"{where}: the heading tells of {times.size} levels and {len(pairs)} follow; the file was cut off, fetch "
+            "it anew."
+        )
+    levels, quality = (np.array([pair[i] for pair in pairs], dtype=np.float64) for i in (0, 1))
+    gap = (quality >= 99) | (np.abs(levels) >= 999999999)
+    levels[gap | (quality >= DOUBTFUL)] = np.nan
+    latitude, longitude = _degrees(place)
+    datum = entries.get("HDH", ["", ""])[1] or None
+    facts = Facts(
+        name=place[2] if len(place) > 2 else place[1],
+        latitude=latitude,
+        longitude=longitude,
+        time_zone=TIME_ZONE,
+        units=entries.get("EHD", ["", "", ""])[2] or None,
+        datum=datum,
+    )
+    return Record(where, times, levels, facts, int(((quality >= DOUBTFUL) & ~gap).sum()), "DIA")
+
+
+def _times(entry: list[str], where: str) -> NDArray[np.datetime64]:
+    first, last = (
+        np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:8]}T{clock[:2]}:{clock[2:4]}", "m")
+        for day, clock in ((entry[1], entry[2]), (entry[3], entry[4]))
+    )
+    minutes = _MINUTES.get(entry[6].strip())
+    if minutes is None:
+        raise ValueError(f"{where}: the time step is in '{entry[6]}'; minutes and hours (min, uur) are read.")
+    step = np.timedelta64(int(entry[5]) * minutes, "m")
+    return np.arange(first, last + step, step).astype("datetime64[s]")
+
+
+def _degrees(place: list[str]) -> tuple[float | None, float | None]:
+    """Latitude and longitude from centimetres of the Dutch grid or millionths of a degree; None where neither."""
+    if len(place) < 7 or not re.fullmatch(r"-?\d+", place[5]) or not re.fullmatch(r"-?\d+", place[6]):
+        return None, None
+    x, y = float(place[5]), float(place[6])
+    if place[4] == "W84":
+        return y / 1e6, x / 1e6
+    if place[4] != "RD":
+        return None, None
+    longitude, latitude = pyproj.Transformer.from_crs(28992, 4326, always_xy=True).transform(x / 100, y / 100)
+    return round(float(latitude), 5), round(float(longitude), 5)
