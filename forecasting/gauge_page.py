@@ -108,8 +108,8 @@ def _finding(shown: pd.DataFrame, gauges: str, seeds: list[str]) -> str:
     ]
     best = str(whole.drop(index=[TRUTH, *seeds]).idxmin())
     return (
-        f"At {gauges} the level is forecast best by {best}, with a root mean square error of {whole[best]:.3f} m; that of "
-        f"the store itself is {whole[TRUTH]:.3f} m."
+        f"At {gauges} the level is forecast best by {best}, with a root mean square error of {whole[best]:.3f} m; that "
+        f"of the store itself is {whole[TRUTH]:.3f} m."
     )
 
 
