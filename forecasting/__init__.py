@@ -16,6 +16,7 @@ from forecasting.combination import Combination
 from forecasting.combine import combine
 from forecasting.ensemble import EnsembleMean
 from forecasting.evaluate import evaluate
+from forecasting.exporters import to_netcdf, to_oceanbench, to_weatherbench
 from forecasting.fading import Fading, Fold, fitted_share
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
@@ -59,6 +60,9 @@ __all__ = [
     "skew_surge",
     "tidal_analysis",
     "tidal_residual",
+    "to_netcdf",
+    "to_oceanbench",
+    "to_weatherbench",
     "truth_of",
     "write_forecaster",
     "write_report",
