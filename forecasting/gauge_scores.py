@@ -142,14 +142,18 @@ class GaugeSums:
             pooled = {name: pooled_over(part, series) for name, part in self.sums.items()}
             for f, members in enumerate(rows.values()):
                 total = reduce(add, (pooled[name].sum(-1) for name in members))
-                again = of_seeds([redrawn(pooled[name], drawn) for name in members], seed)
+                # Of a single block there is no interval, and nothing to draw
+                again = None
+                if self.blocks > 1:
+                    again = of_seeds([redrawn(pooled[name], drawn) for name in members], seed)
                 for m, (metric, score) in enumerate(SERIES_METRICS.items()):
                     if metric not in metrics:
                         continue
                     value[f, 0, m, b] = score(total).numpy()
                     count[f, 0, m, b] = total.statistic("count").numpy()
-                    ends = bootstrap.interval(score(again), self.blocks)
-                    low[f, 0, m, b], high[f, 0, m, b] = (end.numpy() for end in ends)
+                    if again is not None:
+                        ends = bootstrap.interval(score(again), self.blocks)
+                        low[f, 0, m, b], high[f, 0, m, b] = (end.numpy() for end in ends)
         return xr.Dataset(
             {"value": (DIMS, value), "low": (DIMS, low), "high": (DIMS, high), "count": (DIMS, count)},
             coords={

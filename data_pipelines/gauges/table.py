@@ -20,7 +20,8 @@ _NUMBERS = ("latitude", "longitude", "missing")
 _WITH_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _UHSLC = re.compile(r"\s*\d{4},\s*\d{1,2},\s*\d{1,2},\s*\d{1,2},\s*-?\d+\s*")
 UHSLC_MISSING = -32767
-FROM_PARENTHESES = re.compile(r"[(\[](.*?)[)\]]|:\s*(\w+)\s*$")
+_ASIDE = re.compile(r"[(\[](.*?)[)\]]|:\s*(\w+)\s*$|_(mm|cm|m|ft)$")  # level (m), level:m, level_m
+_NAMES = ("name", "station", "site", "gauge", "station_name", "station name", "id")
 
 
 def is_uhslc_table(content: str) -> bool:
@@ -43,8 +44,9 @@ def read_table(content: str, where: str) -> list[Record]:
 
     The time stands in one column or in two, date and time; its zone in the heading, as in ``Time (GMT)``, in every
     time, as in ``2017-01-01T00:00Z``, or in a comment line ``# time zone: UTC``. The unit stands in the heading, as in
-    ``Verified (ft)``, or in ``# units: cm``; ``# latitude``, ``# longitude``, ``# name``, ``# datum`` and ``# missing``
-    are read as well. NOAA's verified levels are completed by preliminary ones.
+    ``Verified (ft)`` or ``level_m``, or in ``# units: cm``; ``# latitude``, ``# longitude``, ``# name``, ``# datum``
+    and ``# missing`` are read as well. Columns ``latitude`` and ``longitude`` give the place, and a column ``name`` tells
+    several gauges of one table apart. NOAA's verified levels are completed by preliminary ones.
 
     Raises
     ------
@@ -68,11 +70,45 @@ def read_table(content: str, where: str) -> list[Record]:
     levels = _numbers(table[columns[0]], where)
     for column in columns[1:]:
         levels = np.where(np.isfinite(levels), levels, _numbers(table[column], where))
-    said = _said(comments, table)
+    said = _said(comments)
     times, zone = _times(stamps, headings, where)
     units = next((unit for column in columns if (unit := _unit_of(column)) is not None), None)
-    written = Facts(**({"time_zone": zone, "units": units} | said))  # type: ignore[arg-type]
-    return [Record(where, times, levels, written, 0, "table")]
+    records = []
+    for name, rows in _gauges(table, where):
+        known = {"time_zone": zone, "units": units} | said | _place(table[rows], where)
+        facts = Facts(**(known if name is None else known | {"name": name}))  # type: ignore[arg-type]
+        label = where if name is None else f"{where}: {name}"
+        records.append(Record(label, times[rows], levels[rows], facts, 0, "table"))
+    return records
+
+
+def _gauges(table: pd.DataFrame, where: str) -> list[tuple[str | None, NDArray[np.bool_]]]:
+    """Name and rows of every gauge of a table; no name where no column has one."""
+    column = next((column for column in table.columns if column.lower() in _NAMES), None)
+    if column is None:
+        return [(None, np.ones(len(table), dtype=bool))]
+    names = table[column].str.strip()
+    if (names == "").any():
+        raise ValueError(
+            f"{where}: some rows name no gauge in column '{column}'; name each, or drop the column."
+        )
+    return [(str(name), (names == name).to_numpy()) for name in dict.fromkeys(names)]
+
+
+def _place(table: pd.DataFrame, where: str) -> dict[str, float]:
+    """Position in columns, one for all rows of a gauge."""
+    found = {}
+    for column in table.columns:
+        name = _FACTS.get(column.lower())
+        if name in ("latitude", "longitude"):
+            values = np.unique(_numbers(table[column], where))
+            if values.size != 1 or not np.isfinite(values[0]):
+                raise ValueError(
+                    f"{where}: column '{column}' holds {values.size} values for one gauge; give each gauge one place, "
+                    "and several gauges a column 'name'."
+                )
+            found[name] = float(values[0])
+    return found
 
 
 def _stamps(table: pd.DataFrame, where: str) -> tuple[pd.Series, list[str]]:
@@ -94,7 +130,7 @@ def _level_columns(table: pd.DataFrame, headings: list[str], where: str) -> list
     others = [
         column
         for column in table.columns
-        if column not in headings and column.lower() not in ("latitude", "longitude", "lat", "lon")
+        if column not in headings and column.lower() not in ("latitude", "longitude", "lat", "lon", *_NAMES)
     ]
     if {"verified", "preliminary"} & {_bare(column) for column in others}:
         return [name for kind in ("verified", "preliminary") for name in others if _bare(name) == kind]
@@ -111,13 +147,13 @@ def _level_columns(table: pd.DataFrame, headings: list[str], where: str) -> list
 
 
 def _bare(column: str) -> str:
-    return FROM_PARENTHESES.sub("", column).strip().lower()
+    return _ASIDE.sub("", column).strip().lower()
 
 
 def _unit_of(column: str) -> str | None:
     """What stands in parentheses or behind a colon, if it is a length."""
-    found = FROM_PARENTHESES.search(column)
-    unit = None if found is None else found[1] or found[2]
+    found = _ASIDE.search(column)
+    unit = None if found is None else found[1] or found[2] or found[3]
     return unit if unit and factor_of(unit) is not None else None
 
 
@@ -136,7 +172,7 @@ def _numbers(column: pd.Series, where: str) -> NDArray[np.float64]:
 
 
 def _times(stamps: pd.Series, headings: list[str], where: str) -> tuple[NDArray[np.datetime64], str | None]:
-    zone = next((found[1] for name in headings if (found := re.search(r"[(\[](.*?)[)\]]", name))), None)
+    zone = next((said for name in headings if (said := _zone_of(name)) is not None), None)
     told = stamps.str.contains(_WITH_ZONE).to_numpy()
     try:
         if told.all() and told.size:
@@ -151,15 +187,18 @@ def _times(stamps: pd.Series, headings: list[str], where: str) -> tuple[NDArray[
         ) from error
 
 
-def _said(comments: list[str], table: pd.DataFrame) -> dict[str, str | float]:
+def _zone_of(heading: str) -> str | None:
+    """What stands in parentheses, as in ``Time (GMT)``, or UTC and GMT as words of their own, as in ``time_utc``."""
+    aside = re.search(r"[(\[](.*?)[)\]]", heading)
+    word = re.search(r"(?<![a-z])(utc|gmt)(?![a-z])", heading, re.IGNORECASE)
+    return aside[1] if aside else word[1] if word else None
+
+
+def _said(comments: list[str]) -> dict[str, str | float]:
     said: dict[str, str | float] = {}
     for line in comments:
         key, colon, value = line.partition(":")
         name = _FACTS.get(key.strip().lower())
         if colon and name:
             said[name] = float(value) if name in _NUMBERS else value.strip()
-    for column in table.columns:
-        name = _FACTS.get(column.lower())
-        if name in ("latitude", "longitude") and table[column].nunique() == 1:
-            said[name] = float(table[column].iloc[0])
     return said

@@ -289,6 +289,30 @@ def test_several_series_of_one_file_are_several_gauges(tmp_path: Path) -> None:
         read_gauge(tmp_path / "two.noos")
 
 
+def test_a_table_holds_several_gauges_by_name(tmp_path: Path) -> None:
+    heading = "station,latitude,longitude,time_utc,level_cm\n"
+    body = rows("Hoek,51.98,4.12,{t:%Y-%m-%dT%H:%M},{h:.0f}", factor=100)
+    body += rows("Den Helder,52.96,4.75,{t:%Y-%m-%dT%H:%M},{h:.0f}", factor=200)
+    hoek, helder = read_gauges(written(tmp_path / "two.csv", heading + body))
+    assert [ds.attrs["name"] for ds in (hoek, helder)] == ["Hoek", "Den Helder"]
+    assert (helder.attrs["latitude"], helder.attrs["longitude"]) == (52.96, 4.75)
+    np.testing.assert_allclose(2 * hoek["level"], helder["level"], atol=1e-12)
+    np.testing.assert_array_equal(helder["time"].values, TIMES)
+    moving = heading.replace("station,", "") + rows("51.9{t.hour},4.12,{t:%Y-%m-%dT%H:%M},{h:.0f}")
+    with pytest.raises(
+        ValueError, match="column 'latitude' holds 6 values for one gauge; give each gauge one place"
+    ):
+        read_gauges(written(tmp_path / "moving.csv", moving))
+    unnamed = heading + body.replace("Hoek,", ",", 1)
+    with pytest.raises(ValueError, match="some rows name no gauge in column 'station'"):
+        read_gauges(written(tmp_path / "unnamed.csv", unnamed))
+
+
+def test_the_unit_behind_a_colon_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.csv", "Datetime,hourly_height:m\n" + rows("{t:%Y-%m-%d %H:%M:%S},{h:.3f}"))
+    np.testing.assert_allclose(read_gauge(path, **ZONED)["level"], LEVELS, atol=1e-12)
+
+
 BAD = {
     "no zone": (
         "time,level (m)\n",
