@@ -35,8 +35,8 @@ METHOD = (
     "own mean is taken off, and from all forecasts the truth's mean at the cell, both over all times that the truth "
     "and the gauge share, never over one event. Levels measured more often than hourly are averaged over an hour "
     "around each time. The bands split the leads of each start by their cosine transform, so that the squares of the "
-    "three errors add up to that of the whole; starts with a gap have none. The row 'truth' is the store itself beside "
-    "the gauge."
+    "three errors add up to that of the whole; starts with a gap have none. Intervals at gauges draw blocks of starts "
+    "again, and are absent where starts make fewer than eight. The row 'truth' is the store itself beside the gauge."
 )
 
 Array = NDArray[np.float64]

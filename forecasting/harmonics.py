@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import utide
 import xarray as xr
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def tidal_analysis(
 
 
 def _series(times: Any, levels: Any) -> tuple[NDArray[np.datetime64], Levels]:
-    moments = np.asarray(times).astype("datetime64[ns]")
+    moments = _moments(times)
     heights = np.asarray(levels, dtype=np.float64)
     if moments.ndim != 1 or moments.shape != heights.shape:
         raise ValueError(
@@ -103,6 +104,22 @@ def _series(times: Any, levels: Any) -> tuple[NDArray[np.datetime64], Levels]:
     if np.isnat(moments).any() or (np.diff(moments) <= np.timedelta64(0)).any():
         raise ValueError("the times do not increase; sort the record and drop what is there twice.")
     return moments, heights
+
+
+def _moments(times: Any) -> NDArray[np.datetime64]:
+    """Dates of any kind as UTC; those without a zone are in UTC already."""
+    values = np.asarray(times) if isinstance(times, xr.DataArray | xr.Variable) else times
+    if np.asarray(values).dtype.kind in "iuf":
+        raise ValueError(
+            "the times are numbers without a reference; give dates, as a time axis of xarray or pandas."
+        )
+    try:
+        index = pd.DatetimeIndex(pd.to_datetime(values, utc=True))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the times are no dates of the real calendar ({str(error).splitlines()[0]}); a tide keeps no other."
+        ) from error
+    return index.tz_localize(None).to_numpy().astype("datetime64[ns]")
 
 
 def _labelled(
@@ -179,7 +196,7 @@ def predicted_tide(analysis: xr.Dataset, times: Any, *, least_snr: float = LEAST
 
 def _predict(analysis: xr.Dataset, times: Any, kept: NDArray[np.bool_]) -> Levels:
     """Sum of some lines, m."""
-    moments = np.atleast_1d(np.asarray(times).astype("datetime64[ns]"))
+    moments = _moments(np.atleast_1d(times))
     if not kept.any():
         return np.zeros(moments.size)
     names = [str(name) for name in analysis["constituent"].values[kept]]
@@ -204,7 +221,7 @@ def _predict(analysis: xr.Dataset, times: Any, kept: NDArray[np.bool_]) -> Level
 
 
 def _mean(analysis: xr.Dataset, times: Any) -> Levels:
-    moments = np.atleast_1d(np.asarray(times).astype("datetime64[ms]"))
+    moments = _moments(np.atleast_1d(times)).astype("datetime64[ms]")
     days = (moments - np.datetime64("1970-01-01", "ms")) / np.timedelta64(1, "D") + _DAY_OF_1970
     return float(analysis["mean"]) + float(analysis["slope"]) * (
         days - float(analysis.attrs["reference_day"])

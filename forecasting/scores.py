@@ -93,7 +93,7 @@ def score_table(
             "value": (
                 DIMS,
                 value,
-                {"long_name": "score; unit of the variable for rmse, bias and mae, else 1"},
+                {"long_name": "score; unit of the variable for rmse, centred_rmse, bias and mae, else 1"},
             ),
             "low": (DIMS, low, {"long_name": "lower end of the interval"}),
             "high": (DIMS, high, {"long_name": "upper end of the interval"}),

@@ -45,8 +45,8 @@ def read_table(content: str, where: str) -> list[Record]:
     The time stands in one column or in two, date and time; its zone in the heading, as in ``Time (GMT)``, in every
     time, as in ``2017-01-01T00:00Z``, or in a comment line ``# time zone: UTC``. The unit stands in the heading, as in
     ``Verified (ft)`` or ``level_m``, or in ``# units: cm``; ``# latitude``, ``# longitude``, ``# name``, ``# datum``
-    and ``# missing`` are read as well. Columns ``latitude`` and ``longitude`` give the place, and a column ``name`` tells
-    several gauges of one table apart. NOAA's verified levels are completed by preliminary ones.
+    and ``# missing`` are read as well. Columns ``latitude`` and ``longitude`` give the place, and a column ``name``
+    tells several gauges of one table apart. NOAA's verified levels are completed by preliminary ones.
 
     Raises
     ------

@@ -178,6 +178,17 @@ def test_a_tide_with_a_gap_has_no_skew_surge() -> None:
     assert (np.abs(lost - times[301]) < np.timedelta64(13, "h")).all()
 
 
+def test_times_of_any_kind_are_the_same_instants(analysis: xr.Dataset, mayport: pd.Series) -> None:
+    times = mayport.index[:48]
+    expected = predicted_tide(analysis, times.values)
+    zoned = times.tz_localize("UTC").tz_convert("America/New_York")
+    for each in (times, zoned, list(times.to_pydatetime()), xr.DataArray(times, dims="time")):
+        np.testing.assert_array_equal(predicted_tide(analysis, each), expected)
+    np.testing.assert_allclose(
+        predicted_tide(analysis, times[3]), expected[3:4], atol=1e-12
+    )  # another order of sums
+
+
 def test_what_is_no_record_is_refused_in_a_sentence() -> None:
     times = hours(24 * 20)
     levels = np.zeros(times.size)
@@ -187,6 +198,11 @@ def test_what_is_no_record_is_refused_in_a_sentence() -> None:
         tidal_analysis(times, levels, latitude=95.0)
     with pytest.raises(ValueError, match=r"10 levels over 9.0 h separates no tidal line"):
         tidal_analysis(times[:10], levels[:10], latitude=50.0)
+    with pytest.raises(ValueError, match="the times are numbers without a reference"):
+        tidal_analysis(np.arange(times.size), levels, latitude=50.0)
+    months = xr.date_range("2001-01-01", periods=12, freq="MS", calendar="360_day", use_cftime=True)
+    with pytest.raises(ValueError, match="no dates of the real calendar"):
+        tidal_analysis(months, np.zeros(12), latitude=50.0)
     with pytest.raises(ValueError, match="one series of each"):
         tidal_analysis(times, levels[:-1], latitude=50.0)
     with pytest.raises(ValueError, match=r"0 levels over 0.0 h"):
