@@ -13,6 +13,7 @@ from forecasting.exporters.shared import (
     fields_of,
     open_written,
     opened,
+    require_free,
     require_regular,
     write_zarr,
     written_whole,
@@ -67,18 +68,18 @@ def to_oceanbench(ds: Forecast, path: str | Path | None = None) -> xr.Dataset:
             "one of these."
         )
     days = _whole_days(ds, names)
-    parts = [_day_means(ds, names, number, *each) for number, each in enumerate(days)]
-    if path is not None:
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [
-            folder / f"{np.datetime_as_string(first, 'D').replace('-', '')}.zarr" for first, _, _ in days
-        ]
-        for file, part in zip(files, parts, strict=True):
+    if path is None:
+        parts = [_day_means(ds, names, number, *each) for number, each in enumerate(days)]
+    else:
+        stamps = [np.datetime_as_string(first, "D").replace("-", "") for first, _, _ in days]
+        files = [Path(path) / f"{stamp}.zarr" for stamp in stamps]
+        require_free(files)
+        rows, columns = OCEANBENCH_CHUNK
+        for number, (file, each) in enumerate(zip(files, days, strict=True)):
             with written_whole(file) as partial:
-                rows, columns = OCEANBENCH_CHUNK
+                part = _day_means(ds, names, number, *each)
                 write_zarr(part, partial, {"time": 1, "depth": 1, "latitude": rows, "longitude": columns})
-        parts = [open_written(file) for file in files]
+        parts = [open_written(file, chunks={}) for file in files]  # joined without being read
     firsts = np.array([first for first, _, _ in days], dtype="datetime64[ns]")
     leads = [
         part.rename(time="lead_day_index").assign_coords(lead_day_index=_indices(part)) for part in parts

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,18 +69,24 @@ def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int]) -> None:
     ds.drop_encoding().to_zarr(path, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
 
 
-def open_written(path: Path) -> xr.Dataset:
-    """What was written, lazily."""
+def open_written(path: Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
+    """What was written, lazily; in chunks of Dask where asked for."""
     if path.suffix == ".nc":
         return xr.open_dataset(path, decode_timedelta=True)
-    return xr.open_zarr(path, chunks=None, zarr_format=2, consolidated=True, decode_timedelta=True)
+    return xr.open_zarr(path, chunks=chunks, zarr_format=2, consolidated=True, decode_timedelta=True)
+
+
+def require_free(targets: Sequence[Path]) -> None:
+    """Refuse before anything is written, not between two files."""
+    for target in targets:
+        if target.exists():
+            raise ValueError(f"{target} exists; give another path, or delete it.")
 
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """A path beside the target, renamed to it when what is written there is whole, removed when it is not."""
-    if target.exists():
-        raise ValueError(f"{target} exists; give another path, or delete it.")
+    require_free([target])
     partial = target.with_name(target.name + ".partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove(partial)

@@ -23,6 +23,7 @@ def to_weatherbench(ds: Forecast, path: str | Path | None = None) -> xr.Dataset:
     Dimensions are ``time`` (the start), ``prediction_timedelta``, ``number`` where there are members, ``level`` where
     there are depths, ``longitude`` from 0 to 360 and ``latitude`` from south to north, both increasing; variables keep
     their names. Land is NaN, and the coordinate ``mask`` is true at sea, which WeatherBench-X honours with ``masked``.
+    WeatherBench 2 weights the outermost latitudes as if their cells reached the poles: score regions with X.
 
     Parameters
     ----------
