@@ -1,6 +1,5 @@
 """Levels in a table: any CSV file with a time and a level, NOAA CO-OPS among them, and UHSLC's without a heading."""
 
-import csv
 import re
 from io import StringIO
 
@@ -54,12 +53,14 @@ def read_table(content: str, where: str) -> list[Record]:
         If there is no time, no level, or more than one column could be it.
     """
     comments = [line.lstrip("# \t") for line in content.splitlines() if line.startswith("#")]
+    heading = next((line for line in content.splitlines() if line.strip() and not line.startswith("#")), "")
+    separator = max(",;\t", key=heading.count)
     try:
         table = pd.read_csv(
-            StringIO(content), comment="#", skipinitialspace=True, sep=None, engine="python", dtype=str,
-            keep_default_na=False, index_col=False,
+            StringIO(content), comment="#", skipinitialspace=True, sep=separator, dtype=str, keep_default_na=False,
+            index_col=False,
         )  # fmt: skip
-    except (ValueError, csv.Error) as error:
+    except ValueError as error:
         reason = str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else "it is empty"
         raise ValueError(
             f"{where} is no table that can be read ({reason}); give a CSV file with a heading, a time and a level."
