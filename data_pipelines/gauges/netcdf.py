@@ -13,6 +13,7 @@ from data_pipelines.times import decode
 
 LEVELS = {"SLEV": "Copernicus in-situ", "sea_level": "UHSLC", "level": "oceanop"}
 USED = (1, 2)  # good and probably good, of the flags of Copernicus' in-situ service
+WRONG = 4
 
 
 def read_netcdf(path: Path, where: str) -> list[Record]:
@@ -38,6 +39,8 @@ def read_netcdf(path: Path, where: str) -> list[Record]:
             )
         levels = ds[name].transpose(..., time).to_numpy().astype(np.float64)
         flags = ds[f"{name}_QC"].transpose(..., time).to_numpy() if f"{name}_QC" in ds else None
+        if flags is not None and f"{time}_QC" in ds:  # a level at a wrong time is a wrong level
+            flags = np.where(_usable(ds[f"{time}_QC"].to_numpy()), flags, WRONG)
         stations = [str(dim) for dim in ds[name].dims if dim not in (time, "DEPTH")]
         if "DEPTH" in ds[name].dims:  # sensors of one gauge, of which one holds the level
             levels, flags = _one_sensor(levels, flags, where)
@@ -47,6 +50,10 @@ def read_netcdf(path: Path, where: str) -> list[Record]:
             _record(ds, name, stations, i, times, row, None if marks is None else marks[i], where, len(rows))
             for i, row in enumerate(rows)
         ]
+
+
+def _usable(flags: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.isin(np.nan_to_num(flags.astype(np.float64), nan=WRONG), USED)
 
 
 def _one_sensor(levels: NDArray[Any], flags: NDArray[Any] | None, where: str) -> tuple[Any, Any]:
@@ -70,7 +77,7 @@ def _record(
 ) -> Record:
     levels, rejected = levels.copy(), 0
     if flags is not None:
-        used = np.isin(np.nan_to_num(flags.astype(np.float64), nan=9.0), USED)
+        used = _usable(flags)
         rejected = int((np.isfinite(levels) & ~used).sum())
         levels[~used] = np.nan
     called = next(
@@ -78,7 +85,15 @@ def _record(
     ) or next(
         (str(ds.attrs[key]) for key in ("platform_name", "platform_code", "name") if key in ds.attrs), None
     )
-    datum = next((str(ds.attrs[key]) for key in ("sea_level_datum", "datum") if ds.attrs.get(key)), None)
+    datum = next(
+        (
+            str(attrs[key])
+            for attrs in (ds[name].attrs, ds.attrs)
+            for key in ("sea_level_datum", "datum")
+            if attrs.get(key)
+        ),
+        None,
+    )
     facts = Facts(
         name=called,
         latitude=_number(ds, ("LATITUDE", "latitude", "lat"), stations, number),

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.gauges.record import Facts, Record
 
-_ROW = re.compile(r"(\d{12})(\d\d)?\s+(-?[\d.]+(?:[eE][+-]?\d+)?|nan|NaN|N/A)\s*([A-Za-z]*)")
+_ROW = re.compile(r"(\d{12})(\d\d)?\s+([+-]?\d*\.?\d+\.?(?:[eE][+-]?\d+)?|nan|NaN|N/A)\s*([A-Za-z]*)")
 _HEADING = re.compile(r"#\s*(Location|Position|Source|Unit|Time ?zone)\s*:\s*(.*?)\s*", re.IGNORECASE)
 
 
@@ -14,7 +14,7 @@ def is_noos(content: str) -> bool:
     """Whether a heading of comment lines has a location and rows begin with twelve digits of a date."""
     lines = [line for line in content.splitlines()[:40] if line.strip()]
     headed = any(re.match(r"#\s*Location\s*:", line, re.IGNORECASE) for line in lines)
-    return headed and any(_ROW.match(line) for line in lines)
+    return headed and any(_ROW.fullmatch(line.strip()) for line in lines)
 
 
 def read_noos(content: str, where: str) -> list[Record]:
@@ -29,10 +29,12 @@ def read_noos(content: str, where: str) -> list[Record]:
     for number, line in enumerate(content.splitlines(), 1):
         heading = _HEADING.fullmatch(line.strip())
         if heading:
-            if not blocks or blocks[-1][1]:
+            key = heading[1].lower().replace(" ", "")
+            # Of a series without rows the heading alone is there, and the next one's must not complete it
+            if not blocks or blocks[-1][1] or key in blocks[-1][0]:
                 blocks.append(({}, []))
-            blocks[-1][0][heading[1].lower().replace(" ", "")] = heading[2]
-        elif line.strip() and not line.startswith("#"):
+            blocks[-1][0][key] = heading[2]
+        elif line.strip() and not line.strip().startswith("#"):
             row = _ROW.fullmatch(line.strip())
             if row is None or not blocks:
                 raise ValueError(
@@ -52,6 +54,12 @@ def _record(heading: dict[str, str], rows: list[re.Match[str]], where: str, coun
             f"{where}: the series is of '{quantity}'; a gauge's is of 'waterlevel'. Leave it out."
         )
     stamps = [f"{r[1][:4]}-{r[1][4:6]}-{r[1][6:8]}T{r[1][8:10]}:{r[1][10:12]}:{r[2] or '00'}" for r in rows]
+    try:
+        times = np.array(stamps, dtype="datetime64[s]")
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: a date is none ({error}); a row reads 201709111000 1.66. Correct the file."
+        ) from error
     flagged = np.array([bool(row[4]) for row in rows])
     levels = np.array([np.nan if row[3].lower() in ("nan", "n/a") else float(row[3]) for row in rows])
     levels[flagged] = np.nan
@@ -64,7 +72,7 @@ def _record(heading: dict[str, str], rows: list[re.Match[str]], where: str, coun
         time_zone=None if zone in (None, "None") else zone,
         units="m",
     )
-    return Record(where, np.array(stamps, dtype="datetime64[s]"), levels, facts, int(flagged.sum()), "NOOS")
+    return Record(where, times, levels, facts, int(flagged.sum()), "NOOS")
 
 
 def _degrees(position: str) -> tuple[float | None, float | None]:

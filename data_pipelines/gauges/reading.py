@@ -2,6 +2,7 @@
 
 import gzip
 import tomllib
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def read_gauges(path: str | Path) -> list[xr.Dataset]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            f"{path.name}: two gauges are called {', '.join(twice)}; give each a name of its own."
+            f"{path.name}: two series are of {', '.join(twice)}; give one file a gauge, which holds one series, and "
+            "each gauge a name of its own."
         )
     return found
 
@@ -105,12 +107,17 @@ def _records(path: Path, gauge: str | None = None) -> list[Record]:
     if raw.startswith(_NETCDF):
         return read_netcdf(path, where)
     try:
-        content = (gzip.decompress(raw) if raw.startswith(_GZIP) else raw).decode("utf-8-sig", "replace")
-    except (OSError, EOFError) as error:
+        raw = gzip.decompress(raw) if raw.startswith(_GZIP) else raw
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{where} cannot be decompressed ({error}); fetch it anew.") from error
+    try:
+        content = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:  # names of places as Western European services write them
+        content = raw.decode("latin-1")
     if "\0" in content or not content.strip():
         raise ValueError(
-            f"{where} is {'empty' if not content.strip() else 'no text'}; give CSV, NOOS, DIA, GESLA-3 or NetCDF."
+            f"{where} is {'empty' if not content.strip() else 'no text'}; give CSV, NOOS, DIA or GESLA-3 in UTF-8, or "
+            "NetCDF that is not compressed once more."
         )
     for known, read in (
         (is_dia, read_dia),

@@ -20,7 +20,18 @@ _LENGTHS = {
     **{unit: factor for unit, (factor, _) in length_conversion().items()},
 }
 # One offset throughout the year; names of summer time or of places, which change theirs, are not among them
-_ZONES = {"utc": 0.0, "gmt": 0.0, "z": 0.0, "ut": 0.0, "wet": 0.0, "met": 1.0, "cet": 1.0, "eet": 2.0}
+_ZONES = {
+    "utc": 0.0,
+    "gmt": 0.0,
+    "z": 0.0,
+    "ut": 0.0,
+    "wet": 0.0,
+    "met": 1.0,
+    "mez": 1.0,
+    "cet": 1.0,
+    "eet": 2.0,
+}
+_STANDARD = ("lst", "local standard time", "standard time")
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,8 @@ class Facts:
     datum: str | None = None
     missing: float | None = None
 
-    def over(self, written: "Facts", where: str) -> "Facts":
-        """These facts, and what a file writes where they say nothing.
+    def over(self, written: "Facts", where: str, *, of: str = "file") -> "Facts":
+        """These facts, and what a file, or its comments, write where they say nothing.
 
         Raises
         ------
@@ -63,10 +74,13 @@ class Facts:
         for field in fields(self):
             told, found = getattr(self, field.name), getattr(written, field.name)
             if told is not None and found is not None and not _same(field.name, told, found):
-                raise ValueError(
-                    f"{where}: the file says {field.name.replace('_', ' ')} {found} and {told} was given; leave out "
-                    "what the file says itself, or correct the file."
+                key = field.name.replace("_", " ")
+                sides = (
+                    f"the file says {key} {found} and {told} was given; leave out what the file says itself, or"
+                    if of == "file"
+                    else f"the {of} say {key} {found} and the columns {told};"
                 )
+                raise ValueError(f"{where}: {sides} correct the file.")
             merged[field.name] = found if told is None else told
         return Facts(**merged)
 
@@ -75,7 +89,8 @@ def _same(name: str, told: Any, found: Any) -> bool:
     if name in ("latitude", "longitude"):
         return abs((float(told) - float(found) + 180) % 360 - 180) < 1e-3  # a hundred metres
     if name == "time_zone":
-        return utc_offset(str(told)) == utc_offset(str(found))
+        # Standard time of a place has one offset, which its name does not tell
+        return utc_offset(str(told)) == utc_offset(str(found)) or str(found).strip().lower() in _STANDARD
     if name == "units":
         return factor_of(str(told)) == factor_of(str(found))
     return name in ("name", "datum") or bool(told == found)  # words differ, and those given are meant
@@ -128,12 +143,12 @@ def labelled(record: Record, told: Facts) -> xr.Dataset:
     held = np.isfinite(levels)
     if held.sum() < 2:
         raise ValueError(
-            f"{where}: {held.sum()} of {levels.size} rows hold a level, {record.rejected} are flagged as wrong; give a "
-            "file with levels."
+            f"{where}: {held.sum()} of {levels.size} rows hold a level, and {record.rejected} are flagged as not to be "
+            "used; give a file with levels."
         )
     heights = factor * levels[held]
     _require_possible(heights, levels[held], facts, where)
-    times = record.times[held].astype("datetime64[ns]") - np.timedelta64(round(offset * 3600), "s")
+    times = _moments(record.times, where)[held] - np.timedelta64(round(offset * 3600), "s")
     steps = np.diff(times) / np.timedelta64(1, "s")
     step = float(np.median(steps))
     place = {"latitude": latitude, "longitude": longitude}
@@ -176,9 +191,9 @@ def utc_offset(zone: str) -> float | None:
     named = zone.strip().lower()
     if named in _ZONES:
         return _ZONES[named]
-    match = re.fullmatch(r"(?:utc|gmt)?\s*([+-]?\d{1,2})(?::?(\d\d))?(?:\.0*)?", named)
+    match = re.fullmatch(r"(?:utc|gmt)?\s*([+-]?\d{1,2})(?::?(\d\d))?", named)
     if match is None:
-        return None
+        return float(named) if re.fullmatch(r"[+-]?\d{1,2}\.\d*", named) else None
     hours = float(match[1])
     minutes = float(match[2] or 0) / 60
     return hours - minutes if match[1].startswith("-") else hours + minutes
@@ -190,7 +205,7 @@ def factor_of(units: str) -> float | None:
 
 
 def _factor(facts: Facts, where: str) -> float:
-    if facts.units is None:
+    if facts.units is None or not facts.units.strip():
         raise ValueError(f'{where}: the unit of the levels is not known; give it, as in units = "m" or "cm".')
     factor = factor_of(facts.units)
     if factor is None:
@@ -209,8 +224,8 @@ def _zone(facts: Facts, where: str) -> tuple[str, float]:
     offset = utc_offset(facts.time_zone)
     if offset is None or not -14 <= offset <= 14:
         raise ValueError(
-            f"{where}: the time zone is '{facts.time_zone}', which is no one offset from UTC; give hours, as in "
-            '"+01:00", or bring the times to UTC.'
+            f"{where}: the time zone is '{facts.time_zone}', which is no one offset from UTC; write the times in UTC, "
+            'or in standard time with hours from it, as in time_zone = "+01:00".'
         )
     return facts.time_zone, offset
 
@@ -255,6 +270,48 @@ def _require_possible(
     if wrong.any():
         example = f"{written[wrong][0]:g}"
         raise ValueError(
-            f"{where}: {int(wrong.sum())} levels lie more than {FARTHEST:g} m from the median, such as {example} "
-            f"{facts.units}; correct the unit, or give the number that stands for no level, as in missing = {example}."
+            f"{where}: {_count(wrong)} more than {FARTHEST:g} m from the median, such as {example} {facts.units}; "
+            f"correct the unit, or give the number that stands for no level, as in missing = {example}."
         )
+    for value in (written.min(), written.max()):
+        if re.fullmatch(r"-?9\.?9[9.]*", f"{value:g}") is None:
+            continue
+        others = heights[written != value]
+        reach = np.ptp(others) if others.size > 1 else 0.0
+        apart = np.abs(heights[written == value][0] - others).min(initial=np.inf)
+        # A level among the others is one; -999 cm or 9.999 m alone outside of them is a filler below 20 m
+        if apart > max(reach, 1.0) and facts.missing is None:
+            raise ValueError(
+                f"{where}: {_count(written == value)} {value:g} {facts.units}, apart from all others and all nines; "
+                f"give missing = {value:g} where that stands for no level, or any other number where it is one."
+            )
+
+
+def _count(which: NDArray[np.bool_]) -> str:
+    number = int(which.sum())
+    return f"{number} {'level lies at' if number == 1 else 'levels lie at'}"
+
+
+def number_of(words: str, what: str) -> float:
+    """A number that a file says of itself.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return float(words)
+    except ValueError as error:
+        raise ValueError(f"{what} says '{words.strip()}', which is no number; correct the file.") from error
+
+
+def _moments(times: NDArray[np.datetime64], where: str) -> NDArray[np.datetime64]:
+    """Times to the nanosecond, beyond whose reach they would silently become others."""
+    moments = times.astype("datetime64[s]")
+    outside = (moments < np.datetime64("1678-01-01")) | (moments >= np.datetime64("2262-01-01"))
+    if outside.any():
+        raise ValueError(
+            f"{where}: the time {text(moments[outside][0])} is none of a tide gauge; correct the times."
+        )
+    return times.astype("datetime64[ns]")
