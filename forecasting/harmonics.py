@@ -1,5 +1,6 @@
 """The tide of one place: its lines by least squares, what is left without them, and the surge of each high water."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import utide
 import xarray as xr
 from numpy.typing import NDArray
+from utide.harmonics import ut_E
 from utide.utilities import Bunch
 
 from data_pipelines.times import text
@@ -18,6 +20,10 @@ SLOWEST = (
     40.0  # hours; lines slower than the diurnal ones are seasons and fortnights, and no high water is theirs
 )
 LONGEST_GAP = np.timedelta64(90, "m")  # within a tide whose highest level is looked for
+LONGEST_STEP = (
+    3.0  # hours between levels; beyond it the semidiurnal lines and their overtides pass for one another
+)
+BLOCK = 2**15  # times whose lines are in memory at once
 _HOUR = np.timedelta64(1, "h")
 _DAY_OF_1970 = 719163  # the library counts days from the last of the year 0
 
@@ -51,13 +57,15 @@ def tidal_analysis(
         By ``constituent``, the strongest first: ``amplitude`` (m) and ``phase`` (degrees, lag behind the equilibrium
         tide at Greenwich), half the widths of their 95 % intervals as ``amplitude_error`` and ``phase_error``, ``snr``
         (square of amplitude over standard error) and ``frequency`` (cycles per hour). By ``inseparable``, the lines
-        that the record is too short for: ``days_needed``. The scalars ``mean`` (m) and ``slope`` (m per day), and the
+        that the record is too short for: ``days_needed``; lines of periods of two steps and less, which its steps are
+        too long for, are in neither. The scalars ``mean`` (m) and ``slope`` (m per day), and the
         record in the attributes.
 
     Raises
     ------
     ValueError
-        If there is no latitude, the times do not increase, or the record cannot hold a single line.
+        If there is no latitude, the times do not increase, levels are more than three hours apart, or the record cannot
+        hold a single line.
     """
     moments, heights = _series(times, levels)
     if not -90 <= latitude <= 90:
@@ -66,8 +74,17 @@ def tidal_analysis(
     held = np.flatnonzero(finite)
     span = slice(held[0], held[-1] + 1) if held.size else slice(0)
     duration = (moments[span][-1] - moments[span][0]) / _HOUR if held.size else 0.0
-    spacing = utide.ut_constants.const.df  # cycles per hour to the neighbour a line must be told apart from
-    wanted = int((spacing * duration >= rayleigh).sum()) if duration else 0
+    step = float(np.median(np.diff(moments[finite])) / _HOUR) if held.size > 1 else 0.0
+    if step > LONGEST_STEP:
+        raise ValueError(
+            f"the levels are {step:g} h apart, and lines of half a day pass for slower ones beyond {LONGEST_STEP:g} h; "
+            "give the levels themselves, not means or a choice of them."
+        )
+    known = utide.ut_constants.const
+    spacing = known.df  # cycles per hour to the neighbour a line must be told apart from
+    # A line of two steps and less is another one's alias
+    separate = (spacing * duration >= rayleigh) & (known.freq * step < 0.5 - 1e-9)
+    wanted = int(separate.sum()) if duration else 0
     if not wanted or finite.sum() < 2 * wanted + 1 + trend:
         lines = (
             f"{wanted} tidal lines, which need {2 * wanted + 1 + trend} levels" if wanted else "no tidal line"
@@ -83,12 +100,12 @@ def tidal_analysis(
         found = utide.solve(
             moments[span],
             heights[span],
-            lat=float(latitude),
+            lat=_latitude(latitude),
+            constit=[str(name) for name in known.name[separate]],
             trend=trend,
             nodal=True,
             method="ols",
             conf_int="linear",
-            Rayleigh_min=rayleigh,
             verbose=False,
         )
     return _labelled(found, moments[finite], latitude, rayleigh, spacing, duration)
@@ -143,7 +160,12 @@ def _labelled(
         ),
         "phase_error": (np.nan_to_num(found.g_ci), "half the width of the phase's 95 % interval", "degree"),
         "snr": (
-            np.nan_to_num(found.SNR, nan=np.inf, posinf=np.inf),
+            # Without any noise the ratio is that of nothing to nothing where rounding is all there is of the line
+            np.where(
+                found.A > 1e-12 * (abs(found.mean) + found.A.max()),
+                np.nan_to_num(found.SNR, nan=np.inf, posinf=np.inf),
+                0.0,
+            ),
             "square of amplitude over its standard error",
             "1",
         ),
@@ -191,41 +213,47 @@ def predicted_tide(analysis: xr.Dataset, times: Any, *, least_snr: float = LEAST
     least_snr
         Lines below this ratio of signal to noise are left out; 0 keeps all.
     """
-    return _predict(analysis, times, analysis["snr"].to_numpy() >= least_snr) + _mean(analysis, times)
+    strong = analysis["snr"].to_numpy() >= least_snr
+    return _sums(analysis, times, [strong])[0] + _mean(analysis, times)
 
 
-def _predict(analysis: xr.Dataset, times: Any, kept: NDArray[np.bool_]) -> Levels:
-    """Sum of some lines, m."""
-    moments = _moments(np.atleast_1d(times))
-    if not kept.any():
-        return np.zeros(moments.size)
-    names = [str(name) for name in analysis["constituent"].values[kept]]
-    options = Bunch(
-        twodim=False, nodsatlint=False, nodsatnone=False, gwchlint=False, gwchnone=False, nodiagn=True,
-        notrend=True, prefilt=[],
-    )  # fmt: skip
-    held = Bunch(
-        name=np.array(names, dtype=object),
-        A=analysis["amplitude"].to_numpy()[kept],
-        g=analysis["phase"].to_numpy()[kept],
-        mean=0.0,
-        aux=Bunch(
-            frq=analysis["frequency"].to_numpy()[kept],
-            lind=np.array([utide.constit_index_dict[name] for name in names]),
-            lat=float(analysis.attrs["latitude"]),
-            reftime=float(analysis.attrs["reference_day"]),
-            opt=options,
-        ),
-    )
-    return np.asarray(utide.reconstruct(moments, held, min_SNR=0, verbose=False).h, dtype=np.float64)
+def _sums(analysis: xr.Dataset, times: Any, sets: Sequence[NDArray[np.bool_]]) -> Levels:
+    """Sum of the lines of each set, m, ``[set, time]``."""
+    days = _days(times)
+    chosen = np.stack(sets)
+    used = chosen.any(0)
+    heights = analysis["amplitude"].to_numpy() * np.exp(-1j * np.deg2rad(analysis["phase"].to_numpy()))
+    weights = (chosen * heights)[:, used].T
+    lines = [utide.constit_index_dict[str(name)] for name in analysis["constituent"].values[used]]
+    out = np.zeros((len(sets), days.size))
+    for first in range(0, days.size if lines else 0, BLOCK):
+        part = slice(first, first + BLOCK)
+        basis = ut_E(
+            days[part],
+            float(analysis.attrs["reference_day"]),
+            analysis["frequency"].to_numpy()[used],
+            lines,
+            _latitude(analysis.attrs["latitude"]),
+            [False] * 4,  # nodal corrections and phases at Greenwich, of each time
+            [],
+        )
+        out[:, part] = (basis @ weights).real.T
+    return out
+
+
+def _latitude(degrees: Any) -> float:
+    """Degrees north as the library takes them: within five of the equator it keeps the sign alone, which 0 has none."""
+    return float(degrees) or 1e-6
+
+
+def _days(times: Any) -> Levels:
+    moments = _moments(np.atleast_1d(times)).astype("datetime64[ms]")
+    return (moments - np.datetime64("1970-01-01", "ms")).astype(np.float64) / 86_400_000 + _DAY_OF_1970
 
 
 def _mean(analysis: xr.Dataset, times: Any) -> Levels:
-    moments = _moments(np.atleast_1d(times)).astype("datetime64[ms]")
-    days = (moments - np.datetime64("1970-01-01", "ms")) / np.timedelta64(1, "D") + _DAY_OF_1970
-    return float(analysis["mean"]) + float(analysis["slope"]) * (
-        days - float(analysis.attrs["reference_day"])
-    )
+    since = _days(times) - float(analysis.attrs["reference_day"])
+    return float(analysis["mean"]) + float(analysis["slope"]) * since
 
 
 def tidal_residual(
@@ -262,14 +290,25 @@ def skew_surge(analysis: xr.Dataset, times: Any, levels: Any, *, least_snr: floa
     xr.Dataset
         By ``time`` of predicted high water: ``predicted``, ``observed`` (the highest level from low water to low
         water) and ``skew_surge``, m.
+
+    Raises
+    ------
+    ValueError
+        If there is no level, or most are more than an hour and a half apart.
     """
     moments, heights = _series(times, levels)
     held = np.isfinite(heights)
     moments, heights = moments[held], heights[held]
+    if moments.size < 2 or np.median(np.diff(moments)) > LONGEST_GAP:
+        apart = f", {np.median(np.diff(moments)) / _HOUR:g} h apart" if moments.size > 1 else ""
+        raise ValueError(
+            f"a skew surge needs levels at most {LONGEST_GAP / _HOUR:g} h apart to hold the high waters, and "
+            f"{moments.size} came{apart}; give hourly ones."
+        )
     fine = np.arange(moments[0], moments[-1] + FINE, FINE)
     strong = analysis["snr"].to_numpy() >= least_snr
-    wave = _predict(analysis, fine, strong & (analysis["frequency"].to_numpy() > 1 / SLOWEST))
-    predicted = predicted_tide(analysis, fine, least_snr=least_snr)
+    wave, tide = _sums(analysis, fine, [strong & (analysis["frequency"].to_numpy() > 1 / SLOWEST), strong])
+    predicted = tide + _mean(analysis, fine)
     # The departure is smooth where the level is not: a pure tide keeps its peaks between the samples
     departure = heights - predicted_tide(analysis, moments, least_snr=least_snr)
     level = predicted + np.interp(fine.astype(np.int64), moments.astype(np.int64), departure)

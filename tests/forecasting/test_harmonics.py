@@ -207,3 +207,61 @@ def test_what_is_no_record_is_refused_in_a_sentence() -> None:
         tidal_analysis(times, levels[:-1], latitude=50.0)
     with pytest.raises(ValueError, match=r"0 levels over 0.0 h"):
         tidal_analysis(times, np.full(times.size, np.nan), latitude=50.0)
+
+
+def test_phases_are_those_at_greenwich_by_the_moon_and_the_sun_themselves() -> None:
+    """M2 follows twice the hour angle of the mean moon, S2 that of the mean sun: mean longitudes after Meeus, 1998."""
+    times = hours(24 * 365, "2019-01-01")
+    since = (times - np.datetime64("2000-01-01T12", "ns")) / np.timedelta64(1, "D")  # days
+    hour = (times - times.astype("datetime64[D]")) / HOUR  # UTC
+    moon, sun = 218.3165 + 13.17639648 * since, 280.4665 + 0.98564736 * since
+    lines = {"M2": (0.8, 77.0, 2 * (15 * hour + sun - moon)), "S2": (0.3, 123.0, 30 * hour)}
+    levels = sum(a * np.cos(np.deg2rad(argument - g)) for a, g, argument in lines.values())
+    found = tidal_analysis(times, levels, latitude=52.0)
+    for name, (amplitude, phase, _) in lines.items():
+        # No nodal correction was put in: that of M2 is 3.7 % and 2.1 degrees, that of S2 0.2 % and 0.2 degrees
+        assert float(found["phase"].sel(constituent=name)) == pytest.approx(phase, abs=2.2)
+        assert float(found["amplitude"].sel(constituent=name)) == pytest.approx(amplitude, rel=0.04)
+    # High water at three in UTC
+    late = tidal_analysis(times[: 24 * 60], np.cos(2 * np.pi * (hour[: 24 * 60] - 3) / 12), latitude=52.0)
+    assert float(late["phase"].sel(constituent="S2")) == pytest.approx(90.0, abs=0.3)
+
+
+def test_levels_too_far_apart_are_no_record_of_a_tide() -> None:
+    """Once a day S2 is a constant and M2 a wave of a fortnight; at three hours the lines of six are gone."""
+    times = hours(24 * 120)
+    levels = equilibrium(times, LINES, 50.0)
+    for every in (4, 24):
+        with pytest.raises(
+            ValueError, match=rf"the levels are {every} h apart, and lines of half a day pass for"
+        ):
+            tidal_analysis(times[::every], levels[::every], latitude=50.0)
+    third = tidal_analysis(times[::3], levels[::3], latitude=50.0)
+    assert float(third["amplitude"].sel(constituent="M2")) == pytest.approx(1.2, abs=1e-3)
+    assert (third["frequency"] < 1 / 6).all()
+    assert {"M6", "M8", "S4"}.isdisjoint([*third["constituent"].values, *third["inseparable"].values])
+    with pytest.raises(
+        ValueError, match=r"levels at most 1.5 h apart to hold the high waters, and 960 came, 3 h apart"
+    ):
+        skew_surge(third, times[::3], levels[::3])
+    with pytest.raises(ValueError, match="and 0 came; give hourly ones"):
+        skew_surge(third, times, np.full(times.size, np.nan))
+
+
+def test_a_still_sea_has_no_line_and_the_equator_a_latitude() -> None:
+    times = hours(24 * 40)
+    still = tidal_analysis(times, np.full(times.size, 0.4), latitude=0.0)
+    assert (still["snr"] == 0).all()  # what rounding leaves is no line
+    np.testing.assert_allclose(predicted_tide(still, times), 0.4, atol=1e-12)
+    levels = equilibrium(times, LINES, 1.0)
+    found = tidal_analysis(times, levels, latitude=0.0)
+    assert float(found["amplitude"].sel(constituent="M2")) == pytest.approx(1.2, abs=1e-3)
+
+
+def test_blocks_of_times_leave_the_prediction_as_it_is(
+    analysis: xr.Dataset, mayport: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = mayport.index.values[:1000]
+    whole = predicted_tide(analysis, times)
+    monkeypatch.setattr("forecasting.harmonics.BLOCK", 17)
+    np.testing.assert_allclose(predicted_tide(analysis, times), whole, atol=1e-12)  # another order of sums
