@@ -148,6 +148,7 @@ def _labelled(
     duration: float,
 ) -> xr.Dataset:
     names = np.array([str(name) for name in found.name])
+    rounding = 1e-12 * (abs(found.mean) + found.A.max())
     short = (spacing > 0) & (spacing * duration < rayleigh)
     order = np.argsort(-spacing[short], kind="stable")
     series = {
@@ -162,7 +163,7 @@ def _labelled(
         "snr": (
             # Without any noise the ratio is that of nothing to nothing where rounding is all there is of the line
             np.where(
-                found.A > 1e-12 * (abs(found.mean) + found.A.max()),
+                rounding < found.A,
                 np.nan_to_num(found.SNR, nan=np.inf, posinf=np.inf),
                 0.0,
             ),

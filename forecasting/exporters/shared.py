@@ -48,9 +48,10 @@ def require_regular(ds: xr.Dataset, whose: str) -> None:
 
 
 def by_longitude(ds: xr.Dataset, west: float) -> xr.Dataset:
-    """Longitudes from ``west`` on, increasing."""
-    turned = (ds["longitude"] - west) % 360 + west
-    return ds.assign_coords(longitude=turned.assign_attrs(ds["longitude"].attrs)).sortby("longitude")
+    """Longitudes from ``west`` on, increasing; those that lie there already stay as they are to the last digit."""
+    longitude = ds["longitude"]
+    turned = longitude.where((longitude >= west) & (longitude < west + 360), (longitude - west) % 360 + west)
+    return ds.assign_coords(longitude=turned.assign_attrs(longitude.attrs)).sortby("longitude")
 
 
 def attributes_of(ds: xr.Dataset) -> dict[str, Any]:

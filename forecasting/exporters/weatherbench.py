@@ -22,8 +22,10 @@ def to_weatherbench(ds: Forecast, path: str | Path | None = None) -> xr.Dataset:
 
     Dimensions are ``time`` (the start), ``prediction_timedelta``, ``number`` where there are members, ``level`` where
     there are depths, ``longitude`` from 0 to 360 and ``latitude`` from south to north, both increasing; variables keep
-    their names. Land is NaN, and the coordinate ``mask`` is true at sea, which WeatherBench-X honours with ``masked``.
-    WeatherBench 2 weights the outermost latitudes as if their cells reached the poles: score regions with X.
+    their names. Land is NaN, and the coordinate ``mask`` is true at sea, which WeatherBench-X honours with ``masked``
+    for variables that have all its dimensions; for a level beside fields of depth, let its loader of the truth
+    ``add_nan_mask``. WeatherBench 2 takes no mask, has NaN for a mean over land unless it skips them, and weights the
+    outermost latitudes as if their cells reached the poles: score regions with X.
 
     Parameters
     ----------

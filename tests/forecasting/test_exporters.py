@@ -159,6 +159,24 @@ def test_weatherbench_s_definition_gives_our_rmse(
         )
 
 
+def test_longitudes_that_need_no_turn_are_kept_to_the_last_digit(hourly: xr.Dataset) -> None:
+    """Other files of the same grid must still join; 10.1 + 180 - 180 is another number."""
+    own = np.array([-179.9, -10.1, 0.1, 10.1, 179.9])
+    for dtype in (np.float32, np.float64):
+        part = hourly.isel(longitude=slice(5)).assign_coords(longitude=own.astype(dtype))
+        np.testing.assert_array_equal(to_oceanbench(part)["longitude"], own.astype(dtype))
+        np.testing.assert_array_equal(to_weatherbench(part)["longitude"][:3], own.astype(dtype)[2:])
+
+
+def test_a_mask_of_depths_covers_the_fields_of_depth_and_no_level(hourly: xr.Dataset) -> None:
+    out = to_weatherbench(hourly)
+    assert "mask" in out["thetao"].coords
+    assert "mask" not in out["zos"].coords
+    assert (
+        "mask" in to_weatherbench(hourly.assign(mask=hourly["mask"].isel(depth=0, drop=True)))["zos"].coords
+    )
+
+
 def test_members_become_numbers(hourly: xr.Dataset) -> None:
     several = xr.concat([hourly, hourly + 0], "member").assign_coords(member=[0, 1])
     several["mask"] = hourly["mask"]
@@ -181,6 +199,21 @@ def test_oceanbench_s_layout_name_by_name(hourly: xr.Dataset, tmp_path: Path) ->
     assert (np.diff(out["longitude"]) > 0).all()
     assert -180 <= out["longitude"].min() < out["longitude"].max() < 180
     assert sorted(path.name for path in (tmp_path / "ob").iterdir()) == ["20240103.zarr", "20240104.zarr"]
+
+
+def test_files_open_by_the_recipe_that_oceanbench_opens_its_challengers_by(
+    hourly: xr.Dataset, tmp_path: Path
+) -> None:
+    """Days renamed to lead days and counted, files joined one after the other, and their first days put beside."""
+    expected = to_oceanbench(hourly, tmp_path)
+    opened = xr.open_mfdataset(
+        sorted(tmp_path.glob("*.zarr")),
+        engine="zarr",
+        preprocess=lambda ds: ds.rename(time="lead_day_index").assign(lead_day_index=range(2)),
+        combine="nested",
+        concat_dim="first_day_datetime",
+    ).assign(first_day_datetime=expected["first_day_datetime"].values)
+    xr.testing.assert_equal(opened, expected)
 
 
 def test_files_of_oceanbench_are_of_zarr_2_with_codecs_that_it_knows(
