@@ -34,9 +34,10 @@ METHOD = (
     "At gauges a forecast is read in the nearest scored cell. Levels have no common zero: from those of a gauge its "
     "own mean is taken off, and from all forecasts the truth's mean at the cell, both over all times that the truth "
     "and the gauge share, never over one event. Levels measured more often than hourly are averaged over an hour "
-    "around each time. The bands split the leads of each start by their cosine transform, so that the squares of the "
-    "three errors add up to that of the whole; starts with a gap have none. Intervals at gauges draw blocks of starts "
-    "again, and are absent where starts make fewer than eight. The row 'truth' is the store itself beside the gauge."
+    "around each time, or over the store's step around it where the store holds means over time. The bands split the "
+    "leads of each start by their cosine transform, so that the squares of the three errors add up to that of the "
+    "whole; starts with a gap have none. Intervals at gauges draw blocks of starts again, and are absent where starts "
+    "make fewer than eight. The row 'truth' is the store itself beside the gauge."
 )
 
 Array = NDArray[np.float64]
@@ -53,9 +54,20 @@ class GaugeSums:
         Starts and leads.
     groups
         Number of the block of each start, ``[start]``; None where starts make no blocks.
+
+    Raises
+    ------
+    ValueError
+        If a forecast has the name of the gauge's or the truth's row.
     """
 
     def __init__(self, stations: Sequence[Station], matched: Match, groups: NDArray[np.int64] | None) -> None:
+        taken = {MEASURED, TRUTH} & {*matched.forecasts}
+        if taken:
+            raise ValueError(
+                f"a forecast is called '{min(taken)}', which is a row of its own in scores at gauges; give it another "
+                "name in its attribute 'model'."
+            )
         self.stations, self.matched = list(stations), matched
         self.groups = np.zeros(matched.init_steps.size, dtype=np.int64) if groups is None else groups
         self.blocks = int(self.groups.max()) + 1

@@ -1,5 +1,6 @@
 """Gauges beside a forecast: the cell that stands for each, its level at the forecast's times, and from what zero."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,8 +106,8 @@ def place_gauges(gauges: Gauges, matched: Match, truth: xr.Dataset, wet: Tensor)
     places = {str(ds.attrs["name"]): (float(ds["latitude"]), float(ds["longitude"])) for ds in series}
     cells = gauge_cells(grid, places, farthest=farthest(grid))
     moments = milliseconds(truth["time"].values)
-    at_cells = _truth_at(truth, list(cells.values()), grid.dims)
     half = _half_window(truth, matched.time_step)
+    at_cells = _truth_at(truth, list(cells.values()), grid.dims, _measured(series, moments, half))
     stations = []
     for ds, modelled in zip(series, at_cells.T, strict=True):
         name = str(ds.attrs["name"])
@@ -215,20 +216,30 @@ def _series(gauges: Gauges) -> list[xr.Dataset]:
 
 def _half_window(truth: xr.Dataset, time_step: int) -> int:
     """Half of a step where a field is the mean over it, else half an hour or less."""
-    mean = "mean" in str(truth[LEVEL].attrs.get("cell_methods", ""))
+    # A mean over the area alone is an instant
+    mean = re.search(r"\btime:\s*(?:\w+:\s*)*mean\b", str(truth[LEVEL].attrs.get("cell_methods", "")))
     return time_step * 500 if mean else min(SMOOTHED, time_step * 500)
 
 
-def _truth_at(truth: xr.Dataset, cells: list[tuple[int, int]], dims: tuple[str, str]) -> Series:
-    """The level at some cells and all times, ``[time, cell]``."""
+def _measured(series: Sequence[xr.Dataset], moments: NDArray[np.int64], half: int) -> slice:
+    """Steps of the truth that any gauge may have a level at."""
+    times = [milliseconds(ds["time"].values) for ds in series]
+    first, last = min(each[0] for each in times) - half, max(each[-1] for each in times) + half
+    return slice(*np.searchsorted(moments, [first, last + 1]).tolist())
+
+
+def _truth_at(
+    truth: xr.Dataset, cells: list[tuple[int, int]], dims: tuple[str, str], measured: slice
+) -> Series:
+    """The level at some cells, NaN at times that are not measured and not read, ``[time, cell]``."""
     rows, columns = np.transpose(cells)
     field = truth[LEVEL].transpose("time", *dims)
     steps = max(1, BLOCK // (4 * field.shape[1] * field.shape[2]))
-    blocks = [
-        field.isel(time=slice(first, first + steps)).to_numpy()[:, rows, columns]
-        for first in range(0, field.sizes["time"], steps)
-    ]
-    return np.concatenate(blocks).astype(np.float64)
+    out = np.full((field.sizes["time"], len(cells)), np.nan)
+    for first in range(measured.start, measured.stop, steps):
+        part = slice(first, min(first + steps, measured.stop))
+        out[part] = field.isel(time=part).to_numpy()[:, rows, columns]
+    return out
 
 
 def _coverage(observed: Series, matched: Match) -> float:

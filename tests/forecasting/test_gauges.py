@@ -12,9 +12,10 @@ import pytest
 import xarray as xr
 
 from data_pipelines import read_gauge, save_store
+from data_pipelines.times import milliseconds
 from forecasting import evaluate
 from forecasting.gauge_scores import band_masks, split_periods
-from forecasting.gauges import levels_at
+from forecasting.gauges import _half_window, _measured, levels_at
 from oceanop.cli.verbs import main
 from oceanop.layout import cf_attributes
 from tests.forecasting.conftest import FIRST, HOUR, SPLITS, sea
@@ -200,6 +201,23 @@ def test_levels_between_the_hours_are_averaged_and_hourly_ones_kept() -> None:
     assert np.isnan(levels_at(lost, np.zeros(lost.size), hours)).tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("methods", "hours"),
+    [("time: point", 0.5), ("time: point area: mean where sea", 0.5), ("area: mean", 0.5), ("time: mean", 3.0),
+     ("area: time: mean", 3.0), ("time: mean (interval: 1 h) area: mean where sea", 3.0)],
+)  # fmt: skip
+def test_only_means_over_time_are_compared_with_means_over_their_step(methods: str, hours: float) -> None:
+    """A store of instants that was coarsened holds means over the area; its six hours are no mean."""
+    truth = xr.Dataset({"zos": ((), 0.0, {"cell_methods": methods})})
+    assert _half_window(truth, 6 * 3600) == hours * 3_600_000
+
+
+@pytest.mark.parametrize("name", ["truth", "gauge"])
+def test_a_forecast_may_not_bear_the_name_of_a_row_at_gauges(name: str, level_sea: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=f"a forecast is called '{name}', which is a row of its own"):
+        evaluate(made(level_sea, model=name), level_sea, baselines=[], gauges=gauge(level_sea))
+
+
 def test_a_gauge_is_read_in_the_nearest_wet_cell_and_its_distance_told(scores: xr.Dataset) -> None:
     facts = json.loads(scores.attrs["gauges"])
     assert facts[0]["cell"] == [5, 5]
@@ -245,6 +263,22 @@ def test_rows_of_gauges_are_in_the_table_of_scores_and_fields_are_scored_as_befo
     assert set(rows[rows["band"] == "gauges 6-18 h"]["metric"]) == {"rmse", "correlation", "nash_sutcliffe"}
     with xr.open_dataset(tmp_path / "scores.nc") as saved:
         assert "never over one event" in saved.attrs["gauge_method"]
+
+
+def test_the_truth_is_read_where_gauges_measured_and_nowhere_else(
+    level_sea: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gauge that begins late and ends early: the means are of what both hold, whatever the blocks of reading."""
+    pier = gauge(level_sea).isel(time=slice(20, 90))
+    tables = []
+    for block in (2**26, 1):
+        monkeypatch.setattr("forecasting.gauges.BLOCK", block)
+        tables.append(evaluate(made(level_sea), level_sea, baselines=[], gauges=pier))
+    xr.testing.assert_equal(*tables)
+    facts = json.loads(tables[0].attrs["gauges"])[0]
+    assert facts["window"] == "2020-01-01 20:00 to 2020-01-04 17:00 UTC, 70 times"
+    assert facts["mean_truth_m"] == pytest.approx(float(level_sea["zos"][20:90, 5, 5].mean()), abs=1e-4)
+    assert _measured([pier], milliseconds(level_sea["time"].values), 0) == slice(20, 90)
 
 
 def test_intervals_are_of_starts(level_sea: xr.Dataset) -> None:
