@@ -1,6 +1,7 @@
 """Levels of Rijkswaterstaat in DIA files, which keep Middle European Time all year and do not say so."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyproj
@@ -22,7 +23,7 @@ def is_dia(content: str) -> bool:
 
 
 def read_dia(content: str, where: str) -> list[Record]:
-    """Every equidistant series of water levels of a file.
+    """Every equidistant series of water levels of a file; blocks of one place and datum that follow each other are one.
 
     Raises
     ------
@@ -32,7 +33,23 @@ def read_dia(content: str, where: str) -> list[Record]:
     blocks = content.split("[W3H]")[1:]
     if not blocks:
         raise ValueError(f"{where} has the heading of a DIA file and no series; fetch it anew.")
-    return [_record(block, where, len(blocks)) for block in blocks]
+    found: list[Record] = []
+    for record in (_record(block, where, len(blocks)) for block in blocks):
+        before = next((i for i, each in enumerate(found) if each.facts == record.facts), None)
+        if before is not None and found[before].times[-1] < record.times[0]:
+            found[before] = _joined(found[before], record)
+        else:
+            found.append(record)
+    return found
+
+
+def _joined(first: Record, second: Record) -> Record:
+    return replace(
+        first,
+        times=np.concatenate([first.times, second.times]),
+        levels=np.concatenate([first.levels, second.levels]),
+        rejected=first.rejected + second.rejected,
+    )
 
 
 def _record(block: str, where: str, count: int) -> Record:

@@ -19,7 +19,7 @@ _FACTS = {"name": "name", "station": "name", "site": "name", "latitude": "latitu
 _NUMBERS = ("latitude", "longitude", "missing")
 # Lengths that a gauge's table may hold beside the level, or in its place
 _OTHER = re.compile(
-    r"predict|astro|harmonic|tidal|residual|surge|wave|swell|anomal|error|sigma|std|flag|depth", re.IGNORECASE
+    r"predict|astro|harmonic|residual|surge|wave|swell|anomal|error|sigma|std|flag|depth", re.IGNORECASE
 )
 _WITH_ZONE = re.compile(r"\d(Z|[+-]\d\d(?::?\d\d)?)$")
 _WHEN = re.compile(r"(?<![a-z])(date|time|datetime|timestamp)(?![a-z])|^(date|time)", re.IGNORECASE)

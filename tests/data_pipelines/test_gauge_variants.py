@@ -116,6 +116,20 @@ def test_dia_keeps_decimals_and_refuses_computed_tides(tmp_path: Path) -> None:
             read_gauge(written(tmp_path / "broken.dia", text.replace(old, new)))
 
 
+def test_dia_blocks_of_a_place_that_follow_each_other_are_one_series(tmp_path: Path) -> None:
+    text = dia(tmp_path, quality="50").read_text()
+    block = text[text.index("[W3H]") :]
+    later = block.replace("20200101", "20200103")
+    elsewhere = block.replace("HOEKVHLD;Hoek van Holland", "DENHDR;Den Helder")
+    hoek, helder = read_gauges(written(tmp_path / "both.dia", text + elsewhere + later))
+    assert (hoek.attrs["name"], helder.attrs["name"]) == ("Hoek van Holland", "Den Helder")
+    assert (hoek.sizes["time"], hoek.attrs["rejected"], helder.sizes["time"]) == (10, 2, 5)
+    assert hoek["time"].values[-1] == TIMES[-1] + np.timedelta64(2, "D")
+    np.testing.assert_array_equal(hoek["level"][:5], hoek["level"][5:])
+    with pytest.raises(ValueError, match="two series are of Hoek van Holland; give one file a gauge"):
+        read_gauges(written(tmp_path / "twice.dia", text + block))
+
+
 def test_a_noos_series_without_rows_lends_its_heading_to_none(tmp_path: Path) -> None:
     text = noos(tmp_path).read_text()
     empty = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
