@@ -174,7 +174,8 @@ def levels_at(
     """Levels at some instants: means of what was measured within ``half`` to each side, NaN where it is not centred.
 
     What is measured every few minutes loses waves and seiches that hourly fields do not hold; hourly levels stay as
-    they are.
+    they are. Levels on the ends of a window belong to its neighbours too and count half, so that the mean is over an
+    hour whatever the step: of a tide of half a day it keeps 98 to 99 %, of two levels half an hour from the time 97 %.
 
     Parameters
     ----------
@@ -189,13 +190,17 @@ def levels_at(
         np.searchsorted(times, moments - half, "left"),
         np.searchsorted(times, moments + half, "right"),
     )
-    count = right - left
+    # Clipped where the window is empty, which counts nothing all the same
+    at, before = left.clip(max=times.size - 1), (right - 1).clip(min=0)
+    ends = (0.5 * (times[at] == moments - half), 0.5 * (times[before] == moments + half))
+    count = right - left - ends[0] - ends[1]
     origin = int(times[0])
-    sums = [
-        np.concatenate([[0.0], np.cumsum(values)]) for values in (levels, (times - origin).astype(np.float64))
-    ]
     with np.errstate(invalid="ignore", divide="ignore"):  # no level within reach is 0 / 0, a NaN
-        mean, middle = ((total[right] - total[left]) / count for total in sums)
+        mean, middle = (
+            (total[right] - total[left] - ends[0] * values[at] - ends[1] * values[before]) / count
+            for values in (levels, (times - origin).astype(np.float64))
+            for total in [np.concatenate([[0.0], np.cumsum(values)])]
+        )
     return np.where(np.abs(middle + origin - moments) <= CENTRED, mean, np.nan)
 
 

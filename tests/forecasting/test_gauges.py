@@ -191,7 +191,14 @@ def test_levels_between_the_hours_are_averaged_and_hourly_ones_kept() -> None:
     often = np.arange(0, 5 * 60, 10) * minute
     wave = np.cos(2 * np.pi * often / (20 * minute))  # a seiche of twenty minutes
     mean = levels_at(often, 1.0 + wave, hours)
-    np.testing.assert_allclose(mean, 1.0, atol=0.15)  # seven levels of +1, -1, +1, ...: 1/7 stays
+    np.testing.assert_allclose(mean, 1.0, atol=1e-12)  # three whole waves an hour
+    tide = np.cos(M2 * often / (60 * minute))
+    sinc = np.sinc(
+        M2 / (2 * np.pi)
+    )  # what an hour's mean leaves of it, in ten minutes' trapezia to a thousandth of that
+    np.testing.assert_allclose(
+        levels_at(often, tide, hours), sinc * np.cos(M2 * hours / (60 * minute)), atol=1e-3
+    )
     np.testing.assert_array_equal(levels_at(hours, np.arange(4.0), hours), np.arange(4.0))
     between = hours - 30 * minute
     np.testing.assert_allclose(levels_at(between, np.arange(4.0), hours)[:3], [0.5, 1.5, 2.5])
