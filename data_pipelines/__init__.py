@@ -2,6 +2,7 @@
 
 from data_pipelines.dataset import Window, WindowDataset
 from data_pipelines.describe import describe
+from data_pipelines.gauges import read_gauge, read_gauges
 from data_pipelines.ingest import ingest
 from data_pipelines.loader import Batch, WindowLoader
 from data_pipelines.samples import Sample, sample_paths
@@ -19,6 +20,8 @@ __all__ = [
     "describe",
     "ingest",
     "open_store",
+    "read_gauge",
+    "read_gauges",
     "read_statistics",
     "sample_paths",
     "save_store",

@@ -16,10 +16,12 @@ from forecasting.combination import Combination
 from forecasting.combine import combine
 from forecasting.ensemble import EnsembleMean
 from forecasting.evaluate import evaluate
+from forecasting.exporters import to_netcdf, to_oceanbench, to_weatherbench
 from forecasting.fading import Fading, Fold, fitted_share
 from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.forecaster_file import load_forecaster, write_forecaster
+from forecasting.harmonics import predicted_tide, skew_surge, tidal_analysis, tidal_residual
 from forecasting.learned import LearnedForecaster
 from forecasting.maps import draw_map
 from forecasting.product import open_forecast
@@ -53,7 +55,14 @@ __all__ = [
     "forecast",
     "load_forecaster",
     "open_forecast",
+    "predicted_tide",
     "run_forecaster",
+    "skew_surge",
+    "tidal_analysis",
+    "tidal_residual",
+    "to_netcdf",
+    "to_oceanbench",
+    "to_weatherbench",
     "truth_of",
     "write_forecaster",
     "write_report",

@@ -23,6 +23,8 @@ from forecasting import bootstrap, clock
 from forecasting.boundary import prescribed_cells
 from forecasting.fitting import Fitted, fit_baselines
 from forecasting.forecaster import State
+from forecasting.gauge_scores import METHOD, GaugeSums, beside
+from forecasting.gauges import Gauges, place_gauges, stations_json
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
 from forecasting.origin import baseline_warning, overlap_warning
@@ -50,6 +52,7 @@ def evaluate(
     truth: xr.Dataset | str | Path,
     *,
     baselines: str | Sequence[str] | None = None,
+    gauges: Gauges | None = None,
     to: str | Path | None = None,
     report: bool = True,
     seed: int = 0,
@@ -74,6 +77,10 @@ def evaluate(
         One or more names among ``forecasting.baselines.BASELINES``, ``shallow-water-BASIN`` with a shipped basin or a
         TOML file, or paths of numerical forecasts; None takes all of the first that the truth has the record and the
         forcing for, and tells of others in the attribute ``baselines_left_out``.
+    gauges
+        Tide gauges to score the sea level at, files or listings of :func:`data_pipelines.read_gauges` or series of
+        :func:`data_pipelines.read_gauge`; their scores have the bands ``gauges`` (all of them), the gauges' names, and
+        each of these with a band of periods behind it; the forecaster ``truth`` is the store itself.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed
@@ -89,7 +96,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is nothing to compare: other grid, other variables, no shared start or lead, no truth.
+        If there is nothing to compare: other grid, other variables, no shared start or lead, no truth; a gauge on
+        land, outside the domain or without levels at these times.
     """
     if not isinstance(truth, xr.Dataset):
         truth = open_store(truth)
@@ -105,6 +113,9 @@ def evaluate(
     shown = _Shown(matched, truth, list(fitted.by_name)) if to is not None and report else None
     total = matched.init_steps.size
     groups, blocks, words = _blocks(matched, wet)
+    at_gauges = None
+    if gauges is not None:
+        at_gauges = GaugeSums(place_gauges(gauges, matched, truth, wet), matched, groups)
     sums: dict[str, Sums] = {}
     area = torch.from_numpy(Grid.from_dataset(truth).cell_area)
     for case in _cases(matched, truth, fitted.by_name, cost):
@@ -114,6 +125,8 @@ def evaluate(
             _add(
                 sums, name, part, None if groups is None else int(groups[case.number]), int(blocks.max()) + 1
             )
+        if at_gauges is not None:
+            at_gauges.add(case.number, case.forecasts)
         if shown is not None:
             shown.keep(case)
         if progress is not None:
@@ -124,9 +137,13 @@ def evaluate(
     scores = score_table(
         sums, matched.layout, hours, seed=seed, blocks=number, seeds=seeds, references=list(fitted.by_name)
     )
+    if at_gauges is not None:
+        scores = beside(scores, at_gauges.table(hours, seed=seed, seeds=seeds))
     if seeds:
         words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, fitted.period, seed)
+    if at_gauges is not None:
+        scores.attrs |= {"gauges": json.dumps(stations_json(at_gauges.stations)), "gauge_method": METHOD}
     if fitted.left_out:
         scores.attrs["baselines_left_out"] = " ".join(fitted.left_out)
     if seeds:
@@ -145,7 +162,16 @@ def evaluate(
         runs = {name: run_of(ds) for name, ds in matched.forecasts.items()}
         # The seeds together have no field of their own, and the settings of any one
         runs = {model: runs[names[0]] for model, names in seeds.items()} | runs
-        write_report(Path(str(to)), scores=scores, forecasts=fields, truth=happened, runs=runs, cost=cost)
+        series = None if at_gauges is None else at_gauges.highest_water(hours)
+        write_report(
+            Path(str(to)),
+            scores=scores,
+            forecasts=fields,
+            truth=happened,
+            runs=runs,
+            cost=cost,
+            gauge_series=series,
+        )
     return scores
 
 

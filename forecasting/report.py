@@ -1,51 +1,24 @@
 """One page that says how good the forecasts are: words, tables, curves and maps, whole in a single file."""
 
-import base64
 import datetime
 import json
 import os
-import re
-from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from data_pipelines.store import oceanop_version
 from forecasting import findings
 from forecasting.curves import curve_svg, line_styles
-from forecasting.fields import Field, drawable, field_of, hours_text, limits, time_text
-from forecasting.maps import map_figure, save_png
+from forecasting.fields import field_of, hours_text, time_text
+from forecasting.gauge_page import gauge_section
 from forecasting.projection import Cells, cells_of
-from forecasting.scores import REFERENCE
+from forecasting.tiles import drawn_variable, lead_maps
 
-TILES = 72  # maps in a page: at 30 to 60 kB each they stay below its limit
-TILE_SIZE = 8.0  # square inches; small, so that its letters are read at the width of a phone
-TILE_DPI = 140
-TILE_COLOURS = 255
-TILE_NAME = re.compile(r"[\w-]+-[\d.e+]+(h|min)-.+\.png")  # of this page's maps, and of an earlier page's
 PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
-BASELINE_MAPS = 2  # baselines mapped beside the models, persistence first
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One map in the page."""
-
-    source: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class Lead:
-    """All maps of one lead: the truth, then each forecaster's field above its difference."""
-
-    label: str
-    when: str
-    groups: list[list[Tile]]
 
 
 def write_report(
@@ -56,6 +29,7 @@ def write_report(
     truth: xr.Dataset,
     runs: dict[str, dict[str, Any]],
     cost: dict[str, dict[str, Any]] | None = None,
+    gauge_series: pd.DataFrame | None = None,
 ) -> Path:
     """Write ``report.html``, which needs no other file, and ``maps/*.png`` under a folder.
 
@@ -73,6 +47,9 @@ def write_report(
         Resolved run of each model; who has none is a baseline.
     cost
         By forecaster: ``training_seconds``, ``forecast_seconds``, ``parameters``, ``threads``, ...
+    gauge_series
+        Levels of one start at gauges, where ``scores`` hold gauges, from
+        :meth:`forecasting.gauge_scores.GaugeSums.highest_water`.
 
     Returns
     -------
@@ -82,7 +59,8 @@ def write_report(
     import jinja2
 
     to.mkdir(parents=True, exist_ok=True)
-    table = findings.scores_table(scores)
+    rows = findings.scores_table(scores)
+    table = rows[rows["band"] == "all"]
     names = list(dict.fromkeys(table["forecaster"]))
     models = [name for name in names if name in runs]
     cells = cells_of(truth)
@@ -94,11 +72,14 @@ def write_report(
         lstrip_blocks=True,
     )
     variable = findings.main_variable(table)
-    drawn = _drawn_variable(truth)
+    drawn = drawn_variable(truth)
     # Of several seeds of a model the first is drawn, the others would only repeat it
     spare = [name for seeds in findings.seeds_of(scores).values() for name in seeds[1:]]
     mapped = [name for name in models if name not in spare]
     summary = findings.summarise(scores, models, int(cells.wet.sum()))
+    gauges = gauge_section(scores, rows, models, gauge_series)
+    if gauges is not None:
+        summary.sentences.append(gauges.finding)
     page = environment.get_template("report.html").render(
         title=f"Forecasts of the {findings.variable_text(variable)}",
         summary=summary,
@@ -112,7 +93,8 @@ def write_report(
         cost=_cost_rows(names, cost),
         tables=_tables(table, models, findings.single_seeds(scores)),
         curves=_curves(findings.without_seeds(table, scores), models),
-        leads=_maps(to, table[~table["forecaster"].isin(spare)], forecasts, truth, mapped, cells, drawn),
+        gauges=gauges,
+        leads=lead_maps(to, table[~table["forecaster"].isin(spare)], forecasts, truth, mapped, cells, drawn),
         map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
@@ -122,85 +104,6 @@ def write_report(
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, path)
     return path
-
-
-def _drawn_variable(truth: xr.Dataset) -> str:
-    names = drawable(truth)
-    if not names:
-        raise ValueError(
-            "the truth holds no field by lead, so there is nothing to map; give fields of a forecast."
-        )
-    return names[0]
-
-
-def _maps(
-    to: Path,
-    table: pd.DataFrame,
-    forecasts: dict[str, xr.Dataset],
-    truth: xr.Dataset,
-    models: list[str],
-    cells: Cells,
-    variable: str,
-) -> list[Lead]:
-    """Draw truth, forecasts and their differences at some leads of the first start; one scale for all of them."""
-    numbers = _lead_numbers(table, truth)
-    shown = _mapped(table, forecasts, models)
-    each = 1 + 2 * len(shown)
-    if len(numbers) * each > TILES:
-        keep = np.linspace(0, len(numbers) - 1, max(TILES // each, 1)).round().astype(int)
-        numbers = [numbers[i] for i in np.unique(keep)]
-    happened = {n: field_of(truth, variable=variable, lead=n) for n in numbers}
-    fields = {
-        (n, name): field_of(forecasts[name], variable=variable, lead=n) for n in numbers for name in shown
-    }
-    wrong = {key: field.minus(happened[key[0]]) for key, field in fields.items()}
-    ends = limits(*happened.values())
-    # The middle forecaster sets the scale of errors: the best would drown in that of one that blew up
-    reach = [max(limits(wrong[n, name])[1] for n in numbers) for name in shown]
-    error_ends = (-float(np.median(reach)), float(np.median(reach))) if reach else (-1.0, 1.0)
-    (to / "maps").mkdir(parents=True, exist_ok=True)
-    for old in (to / "maps").glob("*.png"):
-        if TILE_NAME.fullmatch(old.name):
-            old.unlink()
-    leads = []
-    for n in numbers:
-        label = hours_text(truth["lead_time"].values[n - 1])
-        prefix = to / "maps" / f"{variable.replace('+', '-')}-{label.replace(' ', '').zfill(5)}"
-
-        def tile(field: Field, scale: tuple[float, float], name: str, prefix: Path = prefix) -> Tile:
-            figure = map_figure(field, cells, ends=scale, size=TILE_SIZE)
-            path = prefix.with_name(f"{prefix.name}-{_safe(name)}.png")
-            save_png(figure, path, dpi=TILE_DPI, colours=TILE_COLOURS)
-            data = base64.b64encode(path.read_bytes()).decode()
-            return Tile(f"data:image/png;base64,{data}", f"Map: {field.label}, {field.who}, {field.when}")
-
-        pairs = [
-            [tile(fields[n, name], ends, name), tile(wrong[n, name], error_ends, f"{name}-difference")]
-            for name in shown
-        ]
-        leads.append(Lead(label, happened[n].when, [[tile(happened[n], ends, "truth")], *pairs]))
-    return leads
-
-
-def _lead_numbers(table: pd.DataFrame, truth: xr.Dataset) -> list[int]:
-    hours = truth["lead_time"].values / np.timedelta64(1, "s") / 3600
-    wanted = [float(label) for label in findings.chosen_hours(table)]
-    found = [int(np.abs(hours - hour).argmin()) + 1 for hour in wanted if np.abs(hours - hour).min() < 1e-3]
-    return list(dict.fromkeys(found)) or [1]
-
-
-def _mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[str]) -> list[str]:
-    """Every model, persistence, and the best other baselines."""
-    variable = findings.main_variable(table)
-    whole = table[
-        (table["variable"] == variable) & (table["metric"] == "rmse") & (table["lead_hours"] == "all")
-    ].sort_values("value")
-    ranked = [str(name) for name in whole["forecaster"] if name not in models]
-    baselines = [
-        *(name for name in ranked if name == REFERENCE),
-        *(name for name in ranked if name != REFERENCE),
-    ]
-    return [name for name in [*models, *baselines[:BASELINE_MAPS]] if name in forecasts]
 
 
 def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[dict[str, Any]]:
@@ -351,6 +254,8 @@ def _method(scores: xr.Dataset, forced: bool) -> list[str]:
         f"Intervals: {attrs.get('intervals', 'none were computed')}.",
         "Skill is one minus the ratio of the mean square errors of a forecast and of persistence.",
     ]
+    if "gauge_method" in attrs:
+        sentences.append(str(attrs["gauge_method"]))
     if forced:
         sentences.append(
             "Forcing after the start is that of the store, as if the atmosphere had been forecast without error; "
@@ -379,10 +284,6 @@ def _json(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return None
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 
 def _number(value: Any) -> str:

@@ -71,12 +71,12 @@ def score_table(
     count = np.zeros(shape, dtype=np.int64)
     drawn = bootstrap.draw(blocks, seed=seed)
     for v, (variable, channels) in enumerate(groups.items()):
-        pooled = {name: _pooled(part, channels) for name, part in sums.items()}
+        pooled = {name: pooled_over(part, channels) for name, part in sums.items()}
         whole = {name: part.sum(-1) for name, part in pooled.items()}
-        references_again = {name: _redrawn(pooled[name], drawn) for name in against}
+        references_again = {name: redrawn(pooled[name], drawn) for name in against}
         for f, members in enumerate(rows.values()):
             total = reduce(add, (whole[name] for name in members))
-            again = _of_seeds([_redrawn(pooled[name], drawn) for name in members], seed)
+            again = of_seeds([redrawn(pooled[name], drawn) for name in members], seed)
             found = _metrics(total, {name: whole[name] for name in against})
             resampled = _metrics(again, references_again)
             for m, metric in enumerate(metrics):
@@ -93,7 +93,7 @@ def score_table(
             "value": (
                 DIMS,
                 value,
-                {"long_name": "score; unit of the variable for rmse, bias and mae, else 1"},
+                {"long_name": "score; unit of the variable for rmse, centred_rmse, bias and mae, else 1"},
             ),
             "low": (DIMS, low, {"long_name": "lower end of the interval"}),
             "high": (DIMS, high, {"long_name": "upper end of the interval"}),
@@ -134,31 +134,32 @@ def write_csv(scores: xr.Dataset, path: Path) -> None:
     with open(partial, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for index in np.ndindex(*(scores.sizes[dim] for dim in DIMS)):
-            value, low, high = (float(scores[name].values[index]) for name in ("value", "low", "high"))
-            if np.isnan(value):
-                continue
+        arrays = [scores[name].transpose(*DIMS).to_numpy() for name in ("value", "low", "high", "count")]
+        for index in zip(*np.nonzero(~np.isnan(arrays[0])), strict=True):
+            value, low, high, count = (array[index] for array in arrays)
             labels = [str(scores[dim].values[i]) for dim, i in zip(DIMS, index, strict=True)]
             ends = ["" if np.isnan(end) else f"{end:.7g}" for end in (low, high)]
-            writer.writerow([*labels, f"{value:.7g}", *ends, int(scores["count"].values[index])])
+            writer.writerow([*labels, f"{value:.7g}", *ends, int(count)])
     os.replace(partial, path)
 
 
-def _pooled(sums: Sums, channels: list[int]) -> Sums:
+def pooled_over(sums: Sums, channels: list[int]) -> Sums:
+    """Sums over some channels, and behind the leads the sum over all of them, ``[statistic, lead + 1, block]``."""
     by_lead = sums.values[:, channels].sum(1)
     return Sums(torch.cat([by_lead, by_lead.sum(1, keepdim=True)], dim=1))
 
 
-def _redrawn(sums: Sums, drawn: Tensor) -> Sums:
+def redrawn(sums: Sums, drawn: Tensor) -> Sums:
+    """Sums of every resample, ``drawn [block, resample]``."""
     return Sums(sums.values @ drawn)
 
 
-def _of_seeds(redrawn: Sequence[Sums], seed: int) -> Sums:
+def of_seeds(resampled: Sequence[Sums], seed: int) -> Sums:
     """Resamples of seeds pooled, the seeds of each drawn again too."""
-    if len(redrawn) == 1:
-        return redrawn[0]
-    weights = bootstrap.draw_seeds(len(redrawn), seed=seed)
-    return reduce(add, (Sums(part.values * weight) for part, weight in zip(redrawn, weights, strict=True)))
+    if len(resampled) == 1:
+        return resampled[0]
+    weights = bootstrap.draw_seeds(len(resampled), seed=seed)
+    return reduce(add, (Sums(part.values * weight) for part, weight in zip(resampled, weights, strict=True)))
 
 
 def _metrics(sums: Sums, references: Mapping[str, Sums]) -> dict[str, Tensor]:

@@ -24,9 +24,10 @@ def gauge_cells(
     Raises
     ------
     ValueError
-        If the grid has no ocean as near as that.
+        If a place lies outside the domain, or the grid has no ocean as near as that.
     """
     cells = {}
+    _require_inside(grid, places)
     for name, (latitude, longitude) in places.items():
         distance = great_circle_distance(grid.latitude, grid.longitude, latitude, longitude)
         distance = np.where(grid.mask, distance, np.inf)
@@ -38,3 +39,20 @@ def gauge_cells(
             )
         cells[name] = (int(row), int(column))
     return cells
+
+
+def _require_inside(grid: Grid, places: Mapping[str, tuple[float, float]]) -> None:
+    """A place is inside if some cell, of land or ocean, is within the diagonal of a cell, or not on the outer edge."""
+    for name, (latitude, longitude) in places.items():
+        distance = great_circle_distance(grid.latitude, grid.longitude, latitude, longitude)
+        row, column = np.unravel_index(distance.argmin(), grid.shape)
+        on_edge = row in (0, grid.shape[0] - 1) or column in (0, grid.shape[1] - 1)
+        if on_edge and distance[row, column] > np.hypot(*grid.spacing):
+            ends = [
+                f"{positions.min():.1f} to {positions.max():.1f}"
+                for positions in (grid.latitude, grid.longitude)
+            ]
+            raise ValueError(
+                f"the gauge {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km "
+                f"outside the domain, which spans {ends[0]} N, {ends[1]} E; correct its place, or leave it out."
+            )

@@ -109,17 +109,39 @@ class Sums:
         """Mean absolute error."""
         return self._mean("absolute_error")
 
+    def centred_rmse(self) -> Tensor:
+        """Root mean square error without the bias."""
+        return (self.mse() - self.bias().square()).clamp(min=0).sqrt()
+
     def correlation(self) -> Tensor:
         """Pearson correlation over all cells pooled; NaN where forecast or truth is constant."""
-        forecast, truth = self._mean("forecast"), self._mean("truth")
-        covariance = self._mean("product") - forecast * truth
-        variances = torch.stack(
-            [self._mean("squared_forecast") - forecast.square(), self._mean("squared_truth") - truth.square()]
-        )
+        covariance = self._mean("product") - self._mean("forecast") * self._mean("truth")
+        return covariance / self._variances().prod(0).sqrt()
+
+    def nash_sutcliffe(self) -> Tensor:
+        """One less the mean square error over the truth's variance: 0 is the skill of the truth's own mean.
+
+        Nash and Sutcliffe, J. Hydrol. 10, 1970. NaN where the truth is constant.
+        """
+        return 1 - self.mse() / self._variances()[1]
+
+    def kling_gupta(self) -> Tensor:
+        """One less the distance of correlation, ratio of standard deviations and bias from those of the truth itself.
+
+        The bias is counted in standard deviations of the truth (Tang, Clark and Papalexiou, J. Climate 34, 2021),
+        for levels have no zero that a ratio of means could refer to.
+        """
+        forecast, truth = self._variances().sqrt()
+        parts = (self.correlation() - 1, forecast / truth - 1, self.bias() / truth)
+        return 1 - torch.stack(parts).square().sum(0).sqrt()
+
+    def _variances(self) -> Tensor:
+        """Of forecast and truth, ``[2, ...]``; NaN where constant."""
+        squares = torch.stack([self._mean("squared_forecast"), self._mean("squared_truth")])
+        means = torch.stack([self._mean("forecast"), self._mean("truth")])
+        variances = squares - means.square()
         # A constant field leaves rounding errors of its square in place of a variance
-        rounding = 1e-12 * torch.stack([self._mean("squared_forecast"), self._mean("squared_truth")])
-        variances = torch.where(variances > rounding, variances, torch.nan)
-        return covariance / variances.prod(0).sqrt()
+        return torch.where(variances > 1e-12 * squares, variances, torch.nan)
 
 
 METRICS: dict[str, Callable[[Sums], Tensor]] = {
@@ -127,6 +149,14 @@ METRICS: dict[str, Callable[[Sums], Tensor]] = {
     "bias": Sums.bias,
     "mae": Sums.mae,
     "correlation": Sums.correlation,
+}
+
+# Of a series at one place, where the mean and the variance in time are the place's own
+SERIES_METRICS: dict[str, Callable[[Sums], Tensor]] = {
+    **METRICS,
+    "centred_rmse": Sums.centred_rmse,
+    "nash_sutcliffe": Sums.nash_sutcliffe,
+    "kling_gupta": Sums.kling_gupta,
 }
 
 

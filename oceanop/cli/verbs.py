@@ -307,17 +307,28 @@ def evaluate(
             "them; all fitted ones where absent."
         ),
     ] = None,
+    gauges: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A tide gauge's file, or a listing of several (.toml), repeatable: CSV, NOAA CO-OPS, NOOS, DIA, "
+            "UHSLC, GESLA-3 or Copernicus in-situ."
+        ),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Score forecasts beside baselines, draw maps, write one report page.
+    """Score forecasts beside baselines, and at tide gauges; draw maps, write one report page.
 
     Example: oceanop evaluate fnotd.nc fno.nc --truth norway.zarr --to report
+
+    At gauges: oceanop evaluate level.nc --truth baltic.zarr --gauges gauges.toml --to report
     """
     from forecasting import evaluate as run_evaluation
 
     with console.progress("evaluate", quiet=quiet) as report:
-        run_evaluation(forecasts, truth=truth, baselines=baseline, to=to, progress=report)
+        run_evaluation(
+            forecasts, truth=truth, baselines=baseline, gauges=gauges or None, to=to, progress=report
+        )
     console.out.print(f"{to / 'report.html'}")
 
 

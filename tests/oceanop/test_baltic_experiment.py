@@ -87,7 +87,7 @@ def experiment(notebooks: dict[str, ModuleType], tmp_path_factory: pytest.TempPa
 def results(notebooks: dict[str, ModuleType], experiment: object) -> Path:
     notebooks["baltic_runs"].work(experiment)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forecasting.report.TILES", 1)  # maps of one lead are enough
+        patch.setattr("forecasting.tiles.TILES", 1)  # maps of one lead are enough
         notebooks["baltic_tables"].assemble(experiment, experiment.to / "results")
     return experiment.to / "results"
 

@@ -46,3 +46,12 @@ def test_a_gauge_on_land_is_read_in_the_nearest_water(grid: Grid) -> None:
 def test_a_gauge_far_from_any_water_is_refused(grid: Grid) -> None:
     with pytest.raises(ValueError, match=r"gauge inland at 61 N, 22 E lies 108 km .* 60 km are allowed"):
         gauge_cells(grid, {"inland": (61.0, 22.0)})
+
+
+def test_a_gauge_outside_the_domain_is_told_from_one_on_land(grid: Grid) -> None:
+    with pytest.raises(
+        ValueError, match=r"harbour at 64 N, 20 E lies 2\d\d km outside the domain, which spans 60.0 to 62"
+    ):
+        gauge_cells(grid, {"harbour": (64.0, 20.0)}, farthest=1e6)
+    # Within the diagonal of a cell of the outermost row: the cell's own water
+    assert gauge_cells(grid, {"pier": (62.4, 20.0)}) == {"pier": (2, 0)}

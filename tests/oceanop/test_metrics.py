@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oceanop.metrics import METRICS, Sums, bias, correlation, mae, rmse
+from oceanop.metrics import METRICS, SERIES_METRICS, Sums, bias, correlation, mae, rmse
 
 
 def fields(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,3 +83,23 @@ def test_the_score_of_nothing_and_the_correlation_of_a_constant_do_not_exist() -
     forecast, truth, weight = fields()
     assert rmse(forecast, truth, 0 * weight).isnan().all()
     assert correlation(np.full_like(forecast, 0.1), truth, weight).isnan().all()
+
+
+def test_series_scores_have_their_textbook_values() -> None:
+    forecast, truth, weight = fields()
+    perfect = Sums.of(truth, truth, weight)
+    for name in ("nash_sutcliffe", "kling_gupta", "correlation"):
+        torch.testing.assert_close(SERIES_METRICS[name](perfect), torch.ones(3, dtype=torch.float64))
+    mean = np.array([np.average(field, weights=weight) for field in truth])[:, None, None]
+    constant = Sums.of(mean + 0 * truth, truth, weight)
+    torch.testing.assert_close(
+        constant.nash_sutcliffe(), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0
+    )
+    shifted, doubled = Sums.of(truth + 0.7, truth, weight), Sums.of(mean + 2 * (truth - mean), truth, weight)
+    deviation = torch.tensor([np.sqrt(np.cov(f.ravel(), aweights=weight.ravel(), ddof=0)) for f in truth])
+    torch.testing.assert_close(shifted.kling_gupta(), 1 - 0.7 / deviation)
+    torch.testing.assert_close(doubled.kling_gupta(), torch.zeros(3, dtype=torch.float64))
+    # atol: the root of what rounding leaves of 0.49 - 0.49
+    torch.testing.assert_close(shifted.centred_rmse(), torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
+    either = Sums.of(forecast, truth, weight)
+    torch.testing.assert_close(either.centred_rmse() ** 2 + either.bias() ** 2, either.mse())
