@@ -23,7 +23,8 @@ from baltic_truth import Solver
 RESULTS = Path(__file__).resolve().parent / "results"
 
 # What all runs share, and the operators' own settings: chosen for each on a validation split of the averaged scale, of
-# another seed, at equal cost (batches of 2, 4 and 8, learning rates, noise, windows, history, patches, width, modes).
+# another seed, at equal cost (batches of 2, 4 and 8, learning rates, noise, windows and when they
+# are unrolled, history, patches, width, modes).
 COMMON: dict[str, Any] = {"weight_decay": 1e-4, "threads": 1, "checkpoint_every": 200}
 FORECASTERS: dict[str, dict[str, Any]] = {
     "FNOtD": {
@@ -36,7 +37,13 @@ FORECASTERS: dict[str, dict[str, Any]] = {
             "width": 32,
             "gate": True,
         },
-        "training": {"batch_size": 4, "learning_rate": 6e-3, "noise": 0.02, "windows": [1, 2, 4]},
+        "training": {
+            "batch_size": 4,
+            "learning_rate": 6e-3,
+            "noise": 0.005,
+            "windows": 2,
+            "unroll_from": 0.75,
+        },
     },
     "FNO-one-step-vanilla": {
         "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 32},
@@ -44,7 +51,13 @@ FORECASTERS: dict[str, dict[str, Any]] = {
     },
     "FNO-one-step": {
         "model": {"name": "FNO", "history": 3, "horizon": 1, "modes": [12, 12], "width": 32, "gate": True},
-        "training": {"batch_size": 8, "learning_rate": 3e-3, "noise": 0.02, "windows": [1, 4, 8]},
+        "training": {
+            "batch_size": 8,
+            "learning_rate": 3e-3,
+            "noise": 0.005,
+            "windows": 4,
+            "unroll_from": 0.75,
+        },
     },
     "FNO-channels": {
         "model": {"name": "FNO", "history": 6, "horizon": 6, "modes": [12, 12], "width": 32, "gate": True},
@@ -86,7 +99,7 @@ SCALES: dict[str, Scale] = {
         seeds=(0, 1, 2),
         equal=("cost", "samples", "parameters"),
         solvers=AVERAGED,
-        starts_every=120,
+        starts_every=240,
         long_starts=4,
         validation_starts=8,
     ),
@@ -99,7 +112,7 @@ SCALES: dict[str, Scale] = {
         seeds=(0, 1, 2),
         equal=("cost",),
         solvers=AVERAGED,
-        starts_every=120,
+        starts_every=240,
         long_starts=4,
         validation_starts=8,
     ),
