@@ -50,7 +50,7 @@ FORECASTERS: dict[str, dict[str, Any]] = {
         "training": {"batch_size": 8, "learning_rate": 3e-3, "noise": 0.0, "windows": 1},
     },
     "FNO-one-step": {
-        "model": {"name": "FNO", "history": 3, "horizon": 1, "modes": [12, 12], "width": 32, "gate": True},
+        "model": {"name": "FNO", "history": 1, "horizon": 1, "modes": [12, 12], "width": 32},
         "training": {
             "batch_size": 8,
             "learning_rate": 3e-3,
