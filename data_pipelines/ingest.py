@@ -13,7 +13,7 @@ from data_pipelines.build import build
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.series import Depths, parsed_depths
-from data_pipelines.sources import Source, open_source, source_paths
+from data_pipelines.sources import Source, open_source, require_product, source_paths
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
 from data_pipelines.times import as_text
@@ -47,12 +47,13 @@ def ingest(
     forcing
         Files with wind, stress or pressure; interpolated to the ocean's cells and times.
     static
-        Files with ``deptho``.
+        Files with ``deptho``, and with the masks and positions of a model's grid.
     boundary
         A store or files of the parent model around a regional domain: its states, on the domain's cells and times, can
         drive the open edge (``data.edge_zone`` of a run). They are kept as ``uo_boundary`` and so on.
     product
-        How the files are to be read: ``auto`` or ``cf``.
+        How the sources are to be read: ``auto`` looks at each, ``cf`` is what the CF conventions describe; ``roms``
+        (CROCO too), ``nemo`` and ``mom6`` are files as these models write them.
     variables
         Canonical names to keep; None keeps all that is known.
     depths
@@ -108,11 +109,14 @@ def ingest(
     target = Path(to)
     if _is_done(target, files, options):
         return target
+    require_product(product)
     opened: dict[str, list[Source]] = {role: [] for role in paths}
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
             for path in given:
-                source = open_source(path, product)
+                # The product is that of the sources; what goes along with them is what it is.
+                kind = product if role == "source" else "auto"
+                source = open_source(path, kind, paths["static"], given)
                 stack.callback(source.close)
                 opened[role].append(source)
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])

@@ -85,7 +85,7 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
         if "deptho" in source.fields
     ][:1]
     for source in opened["static"]:
-        if "deptho" not in source.fields:
+        if "deptho" not in source.fields and not source.is_grid:
             raise ValueError(
                 f"{source.name} holds no sea floor depth; static files give deptho. Leave it out."
             )

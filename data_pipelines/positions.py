@@ -31,6 +31,9 @@ class Positions:
         PROJ string or CRS that turns ``x, y`` into longitude and latitude.
     mapping
         CF attributes of the grid mapping.
+    x_angle
+        Direction of the x axis as the model itself keeps it, radians anticlockwise from east, ``[Y, X]``; None finds
+        it from the positions.
     """
 
     latitude: Plane
@@ -40,6 +43,7 @@ class Positions:
     x: NDArray[np.float64] | None = None
     projection: str | None = None
     mapping: dict[str, Any] = field(default_factory=dict)
+    x_angle: Plane | None = None
 
     @classmethod
     def from_axes(cls, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> "Positions":
@@ -131,7 +135,7 @@ class Positions:
         x_east, x_north = (along_x * east).sum(-1), (along_x * north).sum(-1)
         y_east, y_north = (along_y * east).sum(-1), (along_y * north).sum(-1)
         side = 1 if np.median(x_east * y_north - x_north * y_east) >= 0 else -1
-        return np.arctan2(x_north, x_east), side
+        return np.arctan2(x_north, x_east) if self.x_angle is None else self.x_angle, side
 
     @property
     def spacing(self) -> float:
@@ -152,6 +156,7 @@ class Positions:
             longitude=self.longitude[rows, columns],
             y=None if self.y is None else self.y[rows],
             x=None if self.x is None else self.x[columns],
+            x_angle=None if self.x_angle is None else self.x_angle[rows, columns],
         )
 
     def agrees(self, other: "Positions") -> bool:

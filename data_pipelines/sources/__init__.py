@@ -4,21 +4,41 @@ import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_pipelines.sources import cf
+from data_pipelines.sources.cf import open_cf
+from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.mom6 import is_mom6, open_mom6
+from data_pipelines.sources.nemo import is_nemo, open_nemo
+from data_pipelines.sources.roms import is_roms, open_roms
 from data_pipelines.sources.source import Source, SourceField
 
-PRODUCTS: dict[str, Callable[[Path | str], Source]] = {"cf": cf.open_cf}
+Paths = Sequence[Path | str]
 
-__all__ = ["PRODUCTS", "Source", "SourceField", "open_source", "source_paths"]
+# (path, files of its grid, the other files of its series)
+PRODUCTS: dict[str, Callable[[Path | str, Paths, Paths], Source]] = {
+    "cf": open_cf,
+    "roms": open_roms,
+    "nemo": open_nemo,
+    "mom6": open_mom6,
+}
+_SIGNS = {"roms": is_roms, "mom6": is_mom6, "nemo": is_nemo}
+
+__all__ = ["PRODUCTS", "Source", "SourceField", "open_source", "require_product", "source_paths"]
 
 
-def open_source(path: Path | str, product: str = "auto") -> Source:
+def open_source(
+    path: Path | str, product: str = "auto", static: Paths = (), neighbours: Paths = ()
+) -> Source:
     """Open one file as the product it is.
 
     Parameters
     ----------
     product
-        ``auto`` looks at the file; ``cf`` reads what the CF conventions describe.
+        ``auto`` looks at the file; ``cf`` reads what the CF conventions describe; ``roms`` (CROCO too), ``nemo`` and
+        ``mom6`` are files as these models write them.
+    static
+        Files of the grid, in which a model's masks, positions and sea floor are looked for first.
+    neighbours
+        The other files of the series, in which the centres of a model's cells are looked for last.
 
     Raises
     ------
@@ -27,11 +47,23 @@ def open_source(path: Path | str, product: str = "auto") -> Source:
     FileNotFoundError
         If there is no such file.
     """
+    require_product(product)
     if product == "auto":
-        product = "cf"
-    if product not in PRODUCTS:
+        with open_dataset(path) as ds:
+            product = next((name for name, is_it in _SIGNS.items() if is_it(ds)), "cf")
+    return PRODUCTS[product](path, static, neighbours)
+
+
+def require_product(product: str) -> None:
+    """Refuse a product that is none.
+
+    Raises
+    ------
+    ValueError
+        Naming those there are.
+    """
+    if product != "auto" and product not in PRODUCTS:
         raise ValueError(f"product '{product}' is not known; choose one of auto, {', '.join(PRODUCTS)}.")
-    return PRODUCTS[product](path)
 
 
 def source_paths(sources: str | Path | Sequence[str | Path]) -> list[Path | str]:

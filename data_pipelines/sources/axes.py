@@ -1,6 +1,7 @@
 """Which axis of a CF variable is time, depth, row and column, and what stands on it."""
 
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -48,6 +49,12 @@ def read_times(
         and np.issubdtype(variable.dtype, np.number)
         and variable.attrs.get("standard_name") != "forecast_reference_time"
     ]
+    climatology = next((name for name, variable in candidates if _is_climatology(variable)), None)
+    if climatology is not None:
+        raise ValueError(
+            f"{file}: time coordinate '{climatology}' says that variable '{source_name}' is a climatology, one year "
+            "for all; a climatology is not a series. Give files with real dates."
+        )
     if not candidates:
         raise ValueError(
             f"{file}: variable '{source_name}' has no time coordinate; a state or forcing variable needs one with a "
@@ -61,7 +68,22 @@ def read_times(
         return (not dated, variable.attrs.get("standard_name") != "time", name != dim and name not in named)
 
     name, variable = min(candidates, key=rank)
-    return np.atleast_1d(decode(variable, f"{file}: time coordinate '{name}'"))
+    times = np.atleast_1d(decode(variable, f"{file}: time coordinate '{name}'"))
+    if len(times) == 12 and _year(times[0]) <= 1:
+        raise ValueError(
+            f"{file}: time coordinate '{name}' of variable '{source_name}' has twelve steps in the year "
+            f"{_year(times[0])}, as only a climatology has; a climatology is not a series. Give files with real dates."
+        )
+    return times
+
+
+def _is_climatology(variable: xr.Variable) -> bool:
+    """Whether a time axis repeats itself: CF 7.4, and Ferret's sign for it."""
+    return "climatology" in variable.attrs or "modulo" in variable.attrs
+
+
+def _year(time: Any) -> int:
+    return int(str(time)[:4]) if isinstance(time, np.datetime64) else int(time.year)
 
 
 def is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
@@ -77,6 +99,16 @@ def is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
     )
 
 
+def scalar_depth(ds: xr.Dataset, array: xr.DataArray) -> float | None:
+    """Depth of a field on one level, m, where a scalar coordinate that it names says so; None where none does."""
+    named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
+    for name in named:
+        if name in ds.variables and ds[name].ndim == 0 and is_vertical(ds, name):
+            where = f"'{array.name}', coordinate '{name}'"
+            return float(read_depths(ds.expand_dims(name), name, where)[0])
+    return None
+
+
 def read_depths(ds: xr.Dataset, dim: Hashable, where: str) -> NDArray[np.float64]:
     """Depths of an axis, m, positive down."""
     if dim not in ds.variables:
@@ -88,7 +120,7 @@ def read_depths(ds: xr.Dataset, dim: Hashable, where: str) -> NDArray[np.float64
     if standard_name.startswith(("ocean_s", "ocean_sigma")) or str(dim).startswith("s_"):
         raise ValueError(
             f"{where} lies on terrain-following levels '{dim}', which product 'cf' does not turn into depths; use a "
-            "file on depth levels."
+            "file on depth levels, or, for ROMS and CROCO, product 'roms'."
         )
     factor, _ = length_conversion().get(normalised(str(attrs.get("units", "m"))), (None, 0.0))
     if factor is None:

@@ -1,13 +1,16 @@
 """Where the cells of a CF variable lie: stored longitude and latitude, or those of its projection."""
 
+import re
 from collections.abc import Hashable
 
 import numpy as np
 import pyproj
 import xarray as xr
+from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions, on_sphere
 from data_pipelines.sources.files import first_line
+from data_pipelines.sources.stored import Stored
 from data_pipelines.units import length_conversion, normalised
 from oceanop.constants import EARTH_RADIUS
 
@@ -49,8 +52,7 @@ def _stored_positions(
             if variable.dims in dims
             and (
                 variable.attrs.get("standard_name") == kind
-                or ("standard_name" not in variable.attrs and str(variable.attrs.get("units", "")).startswith(
-                    "degrees_north" if kind == "latitude" else "degrees_east"))
+                or ("standard_name" not in variable.attrs and is_degrees(variable, kind))
                 or str(name).lower() in (kind, kind[:3], f"nav_{kind[:3]}")
             )
         ]  # fmt: skip
@@ -62,6 +64,10 @@ def _stored_positions(
         return None
     if latitude.ndim == 1:
         rows, columns = latitude.to_numpy().astype(np.float64), longitude.to_numpy().astype(np.float64)
+        columns = np.unwrap(
+            columns, period=360
+        )  # across the date line, or from Greenwich to the east and back
+        columns = columns[: _distinct(columns)]
         signed = (columns + 180) % 360 - 180
         columns = signed if (np.diff(signed) > 0).all() else columns
         return Positions.from_axes(rows[::-1] if rows[0] > rows[-1] else rows, columns)
@@ -70,6 +76,41 @@ def _stored_positions(
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or (lat == lat.flat[0]).all():
         return None
     return Positions(lat, (lon + 180) % 360 - 180)
+
+
+def is_degrees(variable: xr.Variable, kind: str) -> bool:
+    """Whether a variable's unit is that of ``latitude`` or ``longitude`` in one of CF's spellings."""
+    end = "n(orth)?" if kind == "latitude" else "e(ast)?"
+    return re.fullmatch(f"degrees?_?{end}", str(variable.attrs.get("units", "")), re.IGNORECASE) is not None
+
+
+def require_repetition(stored: Stored, positions: Positions) -> None:
+    """Refuse columns of a regular grid that were left out as repeated, and hold other values than the first ones.
+
+    Raises
+    ------
+    ValueError
+        If their values at the first step differ.
+    """
+    kept = positions.shape[1]
+    extra = stored.shape[1] - kept
+    if extra > 0:
+        first, again = (
+            stored.read(slice(0, 1), [0], slice(0, stored.shape[0]), slice(start, start + extra))
+            for start in (0, kept)
+        )
+        if not np.array_equal(first, again, equal_nan=True):
+            raise ValueError(
+                f"{stored.where}: its last {extra} columns lie at the longitudes of the first and hold other values; "
+                f"cut the file to {kept} columns (ncks -d)."
+            )
+
+
+def _distinct(longitude: NDArray[np.float64]) -> int:
+    """How many columns of an axis come before it has gone around the Earth."""
+    turns = np.abs(longitude - longitude[0])
+    step = np.median(np.abs(np.diff(longitude))) if len(longitude) > 1 else 360.0
+    return int(np.count_nonzero(turns < 360 - 1e-3 * step))
 
 
 def _projected_positions(
@@ -119,7 +160,10 @@ def is_flipped(ds: xr.Dataset, positions: Positions, y_dim: Hashable) -> bool:
         variable
         for name, variable in ds.variables.items()
         if variable.dims == (y_dim,)
-        and (variable.attrs.get("standard_name") == "latitude" or str(name).lower().startswith("lat")
-             or str(variable.attrs.get("units", "")).startswith("degrees_north"))
-    ).to_numpy()  # fmt: skip
+        and (
+            variable.attrs.get("standard_name") == "latitude"
+            or str(name).lower().startswith("lat")
+            or is_degrees(variable, "latitude")
+        )
+    ).to_numpy()
     return bool(first[0] > first[-1])

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from data_pipelines.positions import Positions
 from data_pipelines.times import Times
 
+SURFACE = 5.0  # m: a level deeper than this is not the surface
+_NEAR = 0.1  # of the depth asked for (or SURFACE): how far the level may lie that stands for it
+
 Values = NDArray[np.float32]
 # (steps, levels, rows, columns) -> [t, z, y, x] in the canonical unit; a field without time or depth has sizes of 1
 Fetch = Callable[[slice, list[int], slice, slice], Values]
@@ -40,6 +43,8 @@ class SourceField:
         Reads a block.
     attributes
         CF attributes worth keeping (``cell_methods``).
+    at_depths
+        For a field on terrain-following levels: the field at depths as asked for, ``surface``, ``all`` or metres.
     """
 
     name: str
@@ -52,6 +57,7 @@ class SourceField:
     along_grid: bool
     fetch: Fetch
     attributes: dict[str, Any] = field(default_factory=dict)
+    at_depths: "Callable[[str | list[float]], SourceField] | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +74,8 @@ class Source:
         By canonical name.
     attributes
         Global attributes of the file.
+    is_grid
+        Whether it tells about the grid of other files, so that it may hold no field of its own.
     close
         Lets go of the file; nothing can be fetched afterwards.
     """
@@ -77,6 +85,12 @@ class Source:
     fields: dict[str, SourceField]
     attributes: dict[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    is_grid: bool = False
+
+
+def near(depth: float) -> float:
+    """How far from a depth the level may lie that stands for it, m."""
+    return max(_NEAR * abs(depth), SURFACE)
 
 
 def rotate(

@@ -1,0 +1,51 @@
+"""Where to look for the grid of a file: in what was given for it, in the file itself, in its neighbours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import xarray as xr
+
+from data_pipelines.sources.files import open_dataset
+
+
+@dataclass(eq=False)
+class Beside:
+    """Data sets in which to look for a grid: the files given for it, the file itself, and its neighbours; lazily."""
+
+    path: Path | str
+    ds: xr.Dataset
+    static: Sequence[Path | str] = ()
+    neighbours: Sequence[Path | str] = ()
+    opened: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    def given(self) -> Iterator[tuple[str, xr.Dataset]]:
+        """Files given for the grid."""
+        for path in self.static:
+            if str(path) != str(self.path):
+                yield Path(str(path)).name, self._open(path)
+
+    def series(self) -> Iterator[tuple[str, xr.Dataset]]:
+        """The file itself, and its neighbours."""
+        yield Path(str(self.path)).name, self.ds
+        for path in self.neighbours:
+            if str(path) != str(self.path):
+                yield Path(str(path)).name, self._open(path)
+
+    def find(self, names: Sequence[str], shape: tuple[int, ...] | None = None) -> xr.DataArray | None:
+        """First variable of one of these names in the grid files or the file itself; of a shape, if one is given."""
+        for _, ds in (*self.given(), ("", self.ds)):
+            for name in names:
+                if name in ds.variables and (shape is None or ds[name].shape[-len(shape) :] == shape):
+                    return ds[name]
+        return None
+
+    def _open(self, path: Path | str) -> xr.Dataset:
+        if str(path) not in self.opened:
+            self.opened[str(path)] = open_dataset(path)
+        return self.opened[str(path)]
+
+    def close(self) -> None:
+        """Let go of all of them but the file itself."""
+        for ds in self.opened.values():
+            ds.close()

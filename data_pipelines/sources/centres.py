@@ -1,0 +1,158 @@
+"""The centres of a model's cells: where they lie, which are water, and which way the grid runs there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from data_pipelines.positions import Positions, on_sphere
+from data_pipelines.sources.beside import Beside
+from data_pipelines.sources.cells import read_positions
+from data_pipelines.sources.names import recognised
+from data_pipelines.sources.staggering import Mask, water_of
+from data_pipelines.sources.stored import stored_variable
+
+_ANGLE_AGREES = 5.0  # degrees: an angle further from what the positions say is another thing
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How a model calls things.
+
+    Attributes
+    ----------
+    names
+        Its variables to ours, small letters; a star marks a component along the grid's own axis.
+    latitude, longitude
+        Of the cells' centres, where a variable of that name can be nothing else.
+    mask
+        Of the cells.
+    face_masks
+        Of the faces along x and along y.
+    floor
+        Depth of the sea floor, m.
+    angle
+        Of the grid's x axis, from east.
+    scalars
+        The file in which the centres are found, in words.
+    """
+
+    names: Mapping[str, str]
+    latitude: tuple[str, ...]
+    longitude: tuple[str, ...]
+    mask: tuple[str, ...]
+    face_masks: tuple[tuple[str, ...], tuple[str, ...]]
+    floor: tuple[str, ...]
+    angle: tuple[str, ...] = ()
+    scalars: str = "of temperature or sea level"
+
+
+@dataclass(frozen=True, eq=False)
+class Centres:
+    """Centres of the cells of a C-grid.
+
+    Attributes
+    ----------
+    positions
+        Where they lie, and which way the grid's x axis runs there.
+    mask
+        True where there is water, ``[Z or 1, Y, X]``; None where no mask is given.
+    seen
+        Water as the values of a scalar show it, ``[Y, X]``; None where a mask is given, or nothing shows it.
+    """
+
+    positions: Positions
+    mask: Mask | None
+    seen: Mask | None
+
+    @property
+    def water(self) -> Mask | None:
+        """Water at the surface, ``[Y, X]``, from whatever tells it."""
+        return self.seen if self.mask is None else self.mask[0]
+
+    @cached_property
+    def is_cyclic(self) -> bool:
+        """Whether the first column lies beside the last one."""
+        at = on_sphere(self.positions.latitude, self.positions.longitude)
+        step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
+        return bool(np.median(np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)) < 1.5 * step)
+
+
+def find_centres(around: Beside, vocabulary: Vocabulary) -> Centres | None:
+    """Centres from the first data set that tells them; None where none does.
+
+    Raises
+    ------
+    ValueError
+        If the grid's angle contradicts the positions, or there are no positions where a mask is.
+    """
+    for file, ds in around.given():
+        if (found := _centres(file, ds, around, vocabulary, by_scalars=False)) is not None:
+            return found
+    for file, ds in around.series():
+        if (found := _centres(file, ds, around, vocabulary, by_scalars=True)) is not None:
+            return found
+    return None
+
+
+def mask_planes(array: xr.DataArray) -> Mask:
+    """A stored mask ``[Z or 1, Y, X]``: water where it is at least one half, however it is packed."""
+    values = array.to_numpy()
+    if values.ndim == 4:
+        values = values[0]
+    return np.asarray((values if values.ndim == 3 else values[None]) > 0.5)
+
+
+def _centres(
+    file: str, ds: xr.Dataset, around: Beside, vocabulary: Vocabulary, *, by_scalars: bool
+) -> Centres | None:
+    """Centres by name, or else those of a scalar; a file given for the grid may hold scalars of another grid."""
+    seen = None
+    named = [next((name for name in names if name in ds.variables), None)
+             for names in (vocabulary.latitude, vocabulary.longitude)]  # fmt: skip
+    if named[0] is not None and named[1] is not None:
+        planes = [_plane(ds[name]) for name in named]
+        if planes[0].ndim == 1:
+            planes = list(np.meshgrid(*planes, indexing="ij"))
+        if not all(np.isfinite(plane).all() and np.ptp(plane) > 0 for plane in planes):
+            raise ValueError(
+                f"{file}: '{named[0]}' and '{named[1]}' have no value on some or all cells; every cell needs its "
+                "position, on land too. Give the grid file with --static."
+            )
+        positions = Positions(planes[0], (planes[1] + 180) % 360 - 180)
+    known = recognised(ds, file, vocabulary.names) if by_scalars else []
+    scalar = next((entry for entry in known if entry[0].axis is None), None)
+    if scalar is not None:
+        stored = stored_variable(ds, file, scalar[0], scalar[1])
+        if named[0] is None or named[1] is None:
+            positions = read_positions(ds, stored.array, stored.y_dim, stored.x_dim, stored.where)
+        if scalar[0].role == "state" and stored.times is not None and stored.shape == positions.shape:
+            last = len(stored.times) - 1
+            whole = (slice(0, size) for size in stored.shape)
+            seen = water_of(stored.read(slice(last, last + 1), [0], *whole)[0, 0])
+    elif named[0] is None or named[1] is None:
+        return None
+    mask = around.find(vocabulary.mask, positions.shape)
+    if (angle := around.find(vocabulary.angle, positions.shape)) is not None:
+        positions = _with_angle(positions, angle, file)
+    return Centres(positions, None if mask is None else mask_planes(mask), seen)
+
+
+def _with_angle(positions: Positions, angle: xr.DataArray, file: str) -> Positions:
+    radians = _plane(angle)
+    if str(angle.attrs.get("units", "radians")).lower().startswith("deg"):
+        radians = np.deg2rad(radians)
+    apart = np.rad2deg(np.abs(np.angle(np.exp(1j * (radians - positions.angle[0])))))
+    if not np.median(apart) <= _ANGLE_AGREES:
+        raise ValueError(
+            f"{file}: its '{angle.name}' differs from the direction of the rows of cells by {np.median(apart):.0f} "
+            "degrees in the median; correct it, or leave it out and the positions are used."
+        )
+    return replace(positions, x_angle=radians)
+
+
+def _plane(array: xr.DataArray) -> np.ndarray:
+    values = array.to_numpy().astype(np.float64)
+    return values.reshape(values.shape[-2:]) if values.ndim > 2 else values

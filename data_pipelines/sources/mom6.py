@@ -1,0 +1,50 @@
+"""MOM6 as it writes itself: C-grid with or without the outermost faces, nominal axes, the true positions elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from data_pipelines.sources.centres import Vocabulary
+from data_pipelines.sources.native import open_native
+from data_pipelines.sources.source import Source
+
+MOM6 = Vocabulary(
+    names={
+        "ssh": "zos", "zos": "zos", "temp": "thetao", "thetao": "thetao", "salt": "so", "so": "so",
+        "sst": "tos", "tos": "tos", "siconc": "siconc", "deptho": "deptho", "depth_ocean": "deptho",
+        "u": "uo*", "uo": "uo*", "ssu": "uo*", "v": "vo*", "vo": "vo*", "ssv": "vo*",
+        "tauuo": "tauu*", "taux": "tauu*", "tauvo": "tauv*", "tauy": "tauv*",
+    },
+    latitude=("geolat",),
+    longitude=("geolon",),
+    mask=("wet",),
+    face_masks=(("wet_u",), ("wet_v",)),
+    floor=("deptho", "depth_ocean"),
+    scalars="of the tracer points, or ocean_static.nc,",
+)  # fmt: skip
+
+
+def open_mom6(
+    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
+) -> Source:
+    """Open a history or a static file; parameters and errors as :func:`open_native`.
+
+    Raises
+    ------
+    ValueError
+        If the true positions of the cells are in none of the files.
+    """
+    source = open_native(path, MOM6, static, neighbours)
+    if any(field.positions.regular for field in source.fields.values()):
+        source.close()
+        raise ValueError(
+            f"{source.name} has nominal axes ('xh', 'yh'), which on a turned grid are not where its cells lie; give "
+            "ocean_static.nc, with geolon and geolat, with --static."
+        )
+    return source
+
+
+def is_mom6(ds: xr.Dataset) -> bool:
+    """Whether a data set has the points of a MOM6 grid."""
+    return {"xh", "yh"} <= set(ds.dims) or {"xq", "yh"} <= set(ds.dims) or {"xh", "yq"} <= set(ds.dims)

@@ -1,0 +1,219 @@
+"""Files as ocean models write them: currents on the faces of a C-grid, brought to the centres of its cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from data_pipelines.positions import Positions
+from data_pipelines.sources.beside import Beside
+from data_pipelines.sources.cells import read_positions
+from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
+from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.names import is_upward, kept_attributes, recognised, require_known
+from data_pipelines.sources.source import Fetch, Source, SourceField, Values
+from data_pipelines.sources.staggering import (
+    Faces,
+    Mask,
+    product,
+    shift_of_masks,
+    shift_of_positions,
+    water_of,
+)
+from data_pipelines.sources.stored import Stored, stored_variable, unusable_fill
+from data_pipelines.sources.terrain import is_terrain, on_terrain, terrain_levels
+from oceanop.variables import Variable
+
+
+def open_native(
+    path: Path | str,
+    vocabulary: Vocabulary,
+    static: Sequence[Path | str] = (),
+    neighbours: Sequence[Path | str] = (),
+) -> Source:
+    """Open a file of an ocean model lazily and find the fields in it, all at the centres of the cells.
+
+    Parameters
+    ----------
+    static
+        Files with masks, positions, angle and sea floor of the grid; they come before what the file says itself.
+    neighbours
+        The other files of the series, in which the cells' centres are looked for last.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file cannot be read, or its grid cannot be made out.
+    """
+    ds = open_dataset(path)
+    around = Beside(path, ds, static, neighbours)
+    try:
+        return _read(ds, path, vocabulary, around)
+    except ValueError:
+        ds.close()
+        raise
+    finally:
+        around.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What the fields of one file share."""
+
+    ds: xr.Dataset
+    vocabulary: Vocabulary
+    around: Beside
+    centres: Centres | None
+    sea_level: Fetch | None
+
+
+def _read(ds: xr.Dataset, path: Path | str, vocabulary: Vocabulary, around: Beside) -> Source:
+    name = Path(str(path)).name
+    stored = [
+        (variable, along_grid, stored_variable(ds, name, variable, source_name))
+        for variable, source_name, along_grid in recognised(ds, name, vocabulary.names)
+    ]
+    centres = find_centres(around, vocabulary)
+    sea_level = next((part.read for variable, _, part in stored if variable.name == "zos"), None)
+    model = _Model(ds, vocabulary, around, centres, sea_level)
+    fields = {
+        variable.name: _field(model, variable, part, along_grid) for variable, along_grid, part in stored
+    }
+    is_grid = centres is not None and all(field.times is None for field in fields.values())
+    if not is_grid:
+        require_known(fields, ds, name)
+    return Source(name, path, fields, dict(ds.attrs), ds.close, is_grid=is_grid)
+
+
+def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) -> SourceField:
+    array, where, centres = stored.array, stored.where, model.centres
+    if variable.name == "deptho" and is_upward(array):
+        stored = replace(stored, factor=-stored.factor, offset=-stored.offset)
+    useless = unusable_fill(array) if variable.role != "static" else None
+    if useless is not None and (centres is None or centres.mask is None):
+        raise ValueError(
+            f"{where} {useless}, so land looks like water; give the grid file with its mask with --static, or set its "
+            "_FillValue."
+        )
+    if along_grid:
+        positions, fetch = _centred(model, variable, stored)
+    elif centres is not None and stored.shape == centres.positions.shape:
+        positions, fetch = centres.positions, stored.read
+    elif centres is not None:
+        raise ValueError(
+            f"{where} has {stored.shape[0]} x {stored.shape[1]} points, and the grid of its model has another size; "
+            "give the grid file that belongs to it with --static."
+        )
+    else:
+        positions = read_positions(model.ds, array, stored.y_dim, stored.x_dim, where)
+        fetch = stored.read
+    # Over land wind and pressure are as good as over water.
+    if variable.role == "state" and centres is not None and centres.mask is not None:
+        fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
+    field = SourceField(
+        variable.name,
+        str(array.name),
+        str(array.attrs.get("units")),
+        where,
+        stored.times,
+        None,
+        positions,
+        along_grid,
+        fetch,
+        kept_attributes(array, along_grid),
+    )
+    if not is_terrain(model.ds, stored.vertical):
+        return replace(field, depths=stored.depths(model.ds))
+    floor = model.around.find(model.vocabulary.floor, positions.shape)
+    if floor is None:
+        raise ValueError(
+            f"{where} lies on terrain-following levels '{stored.vertical}', and the depth of the sea floor "
+            f"({model.vocabulary.floor[0]}) is in none of the files; give the grid file with --static."
+        )
+    assert stored.vertical is not None
+    levels = terrain_levels(model.ds, stored.vertical, floor.to_numpy().astype(np.float64), where)
+    wet = levels.floor > 0 if centres is None or centres.mask is None else centres.mask[0]
+    return on_terrain(field, levels, wet, model.sea_level)
+
+
+def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positions, Fetch]:
+    """A component along the grid at the centres of its cells."""
+    where, centres = stored.where, model.centres
+    if centres is None:
+        raise ValueError(
+            f"{where} is along the grid's axes, and the centres of the cells between its points are in none of the "
+            f"files; give the file {model.vocabulary.scalars} along with it, or the grid's own with --static."
+        )
+    assert variable.axis is not None
+    axis = 1 - variable.axis
+    stored_mask = model.around.find(model.vocabulary.face_masks[variable.axis], stored.shape)
+    water = None if stored_mask is None else mask_planes(stored_mask)
+    shift = _shift(model, stored, axis, water)
+    if shift is None:
+        return centres.positions, stored.read
+    if water is None and centres.mask is not None:
+        water = product(centres.mask, shift, axis, stored.shape[axis])
+    if water is not None:
+        water = _levelled(water, stored, where)
+    return centres.positions, Faces(stored.read, stored.shape, axis, shift, water, centres.is_cyclic).fetch
+
+
+def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int | None:
+    """Shift of a component's points against the centres; None where it lies on them."""
+    centres, where = model.centres, stored.where
+    assert centres is not None
+    shape = centres.positions.shape
+    if stored.shape[1 - axis] != shape[1 - axis] or abs(stored.shape[axis] - shape[axis]) > 1:
+        raise ValueError(
+            f"{where} has {stored.shape[0]} x {stored.shape[1]} points, which are no faces of {shape[0]} x {shape[1]} "
+            "cells; cut all points of the grid alike, or give the grid file that belongs to them with --static."
+        )
+    if centres.water is not None:
+        faces = None if water is None else water[0]
+        if faces is None and stored.times is not None:
+            last = len(stored.times) - 1
+            top = 0 if stored.vertical is None else stored.array.sizes[stored.vertical] - 1
+            top = top if is_terrain(model.ds, stored.vertical) else 0
+            whole = (slice(0, size) for size in stored.shape)
+            faces = water_of(stored.read(slice(last, last + 1), [top], *whole)[0, 0])
+        if faces is not None:
+            shift, decided = shift_of_masks(faces, centres.water, axis)
+            if decided:
+                return shift
+    try:
+        own = read_positions(model.ds, stored.array, stored.y_dim, stored.x_dim, where)
+    except ValueError:
+        own = None  # its own points are nowhere; their number is left
+    if own is not None and own.shape == stored.shape:
+        shift, decided = shift_of_positions(own, centres.positions, axis)
+        if decided:
+            return shift
+    excess = stored.shape[axis] - shape[axis]
+    if excess == 0:
+        raise ValueError(
+            f"{where}: neither masks nor positions tell on which side of the cells its points lie; give the grid file "
+            "with its masks with --static."
+        )
+    return 0 if excess < 0 else -1
+
+
+def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:
+    """A mask of one plane, or of as many as the field has levels."""
+    if len(mask) == 1 or stored.vertical is None or stored.vertical not in stored.array.dims:
+        return mask[:1]
+    count = stored.array.sizes[stored.vertical]
+    if len(mask) != count:
+        raise ValueError(
+            f"{where} has {count} levels and the mask of its grid {len(mask)}; cut both to the same levels."
+        )
+    return mask
+
+
+def _masked(fetch: Fetch, mask: Mask, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
+    planes = mask[levels if len(mask) > 1 else [0]][:, rows, columns]
+    return np.where(planes, fetch(steps, levels, rows, columns), np.float32(np.nan))

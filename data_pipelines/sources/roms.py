@@ -1,0 +1,39 @@
+"""ROMS and CROCO as they write themselves: C-grid, terrain-following levels, currents along the grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from data_pipelines.sources.centres import Vocabulary
+from data_pipelines.sources.native import open_native
+from data_pipelines.sources.source import Source
+
+ROMS = Vocabulary(
+    names={
+        "zeta": "zos", "temp": "thetao", "salt": "so", "aice": "siconc", "h": "deptho",
+        "u": "uo*", "v": "vo*", "ubar": "ubar*", "vbar": "vbar*",
+        "u_eastward": "uo", "v_northward": "vo", "ubar_eastward": "ubar", "vbar_northward": "vbar",
+        "uwind": "u10*", "vwind": "v10*", "uwind_eastward": "u10", "vwind_northward": "v10",
+        "sustr": "tauu*", "svstr": "tauv*", "pair": "msl",
+    },
+    latitude=("lat_rho",),
+    longitude=("lon_rho",),
+    mask=("mask_rho",),
+    face_masks=(("mask_u",), ("mask_v",)),
+    floor=("h",),
+    angle=("angle",),
+    scalars="with zeta",
+)  # fmt: skip
+
+
+def open_roms(
+    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
+) -> Source:
+    """Open a history, average or grid file of ROMS or CROCO; parameters and errors as :func:`open_native`."""
+    return open_native(path, ROMS, static, neighbours)
+
+
+def is_roms(ds: xr.Dataset) -> bool:
+    """Whether a data set has the points of a ROMS grid."""
+    return {"eta_rho", "xi_rho"} <= set(ds.dims)
