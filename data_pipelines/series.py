@@ -114,14 +114,11 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
     names: tuple[str, ...] = (name,)
     if frames == {True}:
         names = _pair(name)
-        for source in holders:
-            if any(part not in source.fields or not source.fields[part].along_grid for part in names):
-                raise ValueError(
-                    f"{source.fields[name].where} is a component along the grid's own axis, and the file lacks the "
-                    "other one, so it cannot be turned to east and north; give a file with both."
-                )
     wanted = parsed_depths(depths)
-    fields = tuple(tuple(_at_depths(source.fields[part], wanted) for part in names) for source in holders)
+    fields = tuple(
+        tuple(_at_depths(_component(sources, source, name, part), wanted) for part in names)
+        for source in holders
+    )
     first = fields[0][0]
     for group in fields:
         for field in group:
@@ -184,6 +181,24 @@ def parsed_depths(depths: Depths) -> str | list[float]:
                 f"depths '{depths}' is neither surface, all, nor metres like 0,10,50."
             ) from error
     return [float(depth) for depth in depths]
+
+
+def _component(sources: Sequence[Source], source: Source, name: str, part: str) -> SourceField:
+    """A variable of a file, or the other half of its vector: from the file itself, or from one of the same times."""
+    field = source.fields[name]
+    if part == name:
+        return field
+    assert field.times is not None
+    for other in (source, *sources):
+        half = other.fields.get(part)
+        if half is None or not half.along_grid or half.times is None or len(half.times) != len(field.times):
+            continue
+        if (milliseconds(half.times) == milliseconds(field.times)).all():
+            return half
+    raise ValueError(
+        f"{field.where} is a component along the grid's own axis, and the file lacks the other one, as does every "
+        "file of the same times, so it cannot be turned to east and north; give both."
+    )
 
 
 def _at_depths(field: SourceField, wanted: str | list[float]) -> SourceField:

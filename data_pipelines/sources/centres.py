@@ -79,6 +79,15 @@ class Centres:
         step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
         return bool(np.median(np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)) < 1.5 * step)
 
+    @cached_property
+    def has_halo(self) -> bool:
+        """Whether the first two columns are the last two once more, as on a grid that is cyclic by its halo."""
+        at = on_sphere(self.positions.latitude, self.positions.longitude)
+        if at.shape[1] < 5:
+            return False
+        step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
+        return bool(np.median(np.linalg.norm(at[:, :2] - at[:, -2:], axis=-1)) < 1e-2 * step)
+
 
 def find_centres(around: Beside, vocabulary: Vocabulary) -> Centres | None:
     """Centres from the first data set that tells them; None where none does.
@@ -137,7 +146,15 @@ def _centres(
     mask = around.find(vocabulary.mask, positions.shape)
     if (angle := around.find(vocabulary.angle, positions.shape)) is not None:
         positions = _with_angle(positions, angle, file)
-    return Centres(positions, None if mask is None else mask_planes(mask), seen)
+    centres = Centres(positions, None if mask is None else mask_planes(mask), seen)
+    if positions.x_angle is None and centres.is_cyclic:
+        # At the seam the neighbours are at the other end.
+        latitude, longitude = (
+            np.pad(part, ((0, 0), (1, 1)), mode="wrap") for part in (positions.latitude, positions.longitude)
+        )
+        angle_there = Positions(latitude, longitude).angle[0][:, 1:-1]
+        centres = replace(centres, positions=replace(positions, x_angle=angle_there))
+    return centres
 
 
 def _with_angle(positions: Positions, angle: xr.DataArray, file: str) -> Positions:

@@ -115,6 +115,10 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
     # Over land wind and pressure are as good as over water.
     if variable.role == "state" and centres is not None and centres.mask is not None:
         fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
+    if centres is not None and centres.has_halo:
+        inner = slice(1, positions.shape[1] - 1)
+        positions = replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner)
+        fetch = partial(_without_halo, fetch)
     field = SourceField(
         variable.name,
         str(array.name),
@@ -217,3 +221,7 @@ def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:
 def _masked(fetch: Fetch, mask: Mask, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
     planes = mask[levels if len(mask) > 1 else [0]][:, rows, columns]
     return np.where(planes, fetch(steps, levels, rows, columns), np.float32(np.nan))
+
+
+def _without_halo(fetch: Fetch, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
+    return fetch(steps, levels, rows, slice(columns.start + 1, columns.stop + 1))

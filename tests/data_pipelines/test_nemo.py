@@ -1,0 +1,267 @@
+"""NEMO and MOM6 files become fields at the centres of the cells, in the calendar of the model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cftime
+import netCDF4
+import numpy as np
+import pytest
+
+from data_pipelines import ingest, open_store
+from data_pipelines.positions import Positions
+from data_pipelines.times import calendar_of
+from oceanop.constants import EARTH_RADIUS
+
+ORCA1 = Path(__file__).parent / "nemo_orca1"
+ROWS, COLUMNS = 12, 20
+Variables = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, Any]]]
+
+
+def write(path: Path, sizes: Mapping[str, int], variables: Variables) -> Path:
+    with netCDF4.Dataset(path, "w") as file:
+        for name, size in sizes.items():
+            file.createDimension(name, size)
+        for name, (dims, values, attrs) in variables.items():
+            fill = {"fill_value": attrs["_FillValue"]} if "_FillValue" in attrs else {}
+            variable = file.createVariable(name, np.asarray(values).dtype, dims, **fill)
+            variable.setncatts({key: value for key, value in attrs.items() if key != "_FillValue"})
+            variable[...] = values
+    return path
+
+
+def ring(columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Latitude and longitude of a grid around a pole that lies at 40 N, 30 E; columns go all around it."""
+    turn, away = np.meshgrid(np.deg2rad(columns), np.deg2rad(rows))
+    x, y, z = np.sin(away) * np.cos(turn), np.sin(away) * np.sin(turn), np.cos(away)
+    tilt = np.deg2rad(50)
+    x, z = np.cos(tilt) * x + np.sin(tilt) * z, -np.sin(tilt) * x + np.cos(tilt) * z
+    return np.rad2deg(np.arcsin(z)), np.rad2deg(np.arctan2(y, x)) + 30
+
+
+class Globe:
+    """A cyclic C-grid around a displaced pole, east of its cells the faces of u, after them those of v."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(1)
+        step = 360 / COLUMNS
+        columns, rows = np.arange(COLUMNS) * step, 20 + 4.0 * np.arange(ROWS)
+        self.t, self.u_at = ring(columns, rows), ring(columns + step / 2, rows)
+        self.v_at = ring(columns, rows + 2)
+        self.water = random.random((ROWS, COLUMNS)) > 0.2
+        self.water_u = self.water & np.roll(self.water, -1, 1)
+        self.water_v = self.water & np.concatenate([self.water[1:], self.water[-1:]])
+        self.sea = random.normal(0, 0.3, (2, ROWS, COLUMNS))
+        self.u, self.v = random.normal(0, 0.4, (2, 2, 2, ROWS, COLUMNS))
+
+    def centred(self) -> tuple[np.ndarray, np.ndarray]:
+        """``[t, z, y, x]`` along the grid, the first column beside the last."""
+        wu, wv = np.where(self.water_u, self.u, 0), np.where(self.water_v, self.v, 0)
+        nu = self.water_u.astype(int) + np.roll(self.water_u, 1, 1)
+        u = wu + np.roll(wu, 1, -1)
+        south = np.zeros_like(wv)
+        south[..., 1:, :] = wv[..., :-1, :]
+        nv = self.water_v.astype(int)
+        nv[1:] += self.water_v[:-1]
+        with np.errstate(invalid="ignore"):
+            return np.where(nu > 0, u / nu, np.nan), np.where(nv > 0, (wv + south) / nv, np.nan)
+
+    def write(self, folder: Path, *, missing: float | None = 1e20, halo: bool = False) -> dict[str, Path]:
+        """Files of T, U and V points and a mesh mask; land holds ``missing``, or zero where that is None."""
+
+        def wide(values: np.ndarray) -> np.ndarray:
+            values = np.asarray(values)
+            return np.concatenate([values[..., -1:], values, values[..., :1]], -1) if halo else values
+
+        sizes = {"time_counter": 2, "y": ROWS, "x": COLUMNS + 2 * halo}
+        zero = {"axis": "T"}
+        dated = {"standard_name": "time", "calendar": "360_day", "units": "seconds since 1900-01-01"}
+        days = 86400.0 * (360 * 100 + np.array([15.0, 45.0]))
+        mark = {} if missing is None else {"_FillValue": np.float32(missing)}
+
+        def field(values: np.ndarray, water: np.ndarray, **attrs: str) -> tuple[tuple[str, ...], Any, Any]:
+            stored = np.where(water, values, 0.0 if missing is None else missing).astype(np.float32)
+            depth = (attrs.pop("depth"),) if "depth" in attrs else ()
+            attrs["coordinates"] = "time_centered nav_lat nav_lon"
+            return ("time_counter", *depth, "y", "x"), wide(stored), attrs | mark
+
+        def file(point: str, at: tuple[np.ndarray, np.ndarray], fields: Variables, depth: bool) -> Path:
+            levels = {f"depth{point}": 2} if depth else {}
+            return write(folder / f"grid_{point.upper()}.nc", sizes | levels, {
+                "time_counter": (("time_counter",), np.zeros(2), zero),
+                "time_centered": (("time_counter",), days, dated),
+                "nav_lat": (("y", "x"), wide(at[0]).astype(np.float32), {"units": "degrees_north"}),
+                "nav_lon": (("y", "x"), wide(at[1]).astype(np.float32), {"units": "degrees_east"}),
+                **({f"depth{point}": ((f"depth{point}",), np.array([0.5, 10.0]),
+                                      {"units": "m", "positive": "down"})} if depth else {}),
+                **fields,
+            })  # fmt: skip
+
+        both = np.broadcast_to
+        shape = (1, 2, ROWS, COLUMNS + 2 * halo)
+        return {
+            "T": file("t", self.t, {"sossheig": field(self.sea, self.water, units="m")}, False),
+            "U": file("u", self.u_at, {"vozocrtx": field(self.u, self.water_u, units="m/s", depth="depthu")}, True),
+            "V": file("v", self.v_at, {"vomecrty": field(self.v, self.water_v, units="m/s", depth="depthv")}, True),
+            "mesh": write(folder / "mesh_mask.nc", {"t": 1, "z": 2, "y": ROWS, "x": COLUMNS + 2 * halo}, {
+                "glamt": (("t", "y", "x"), wide(self.t[1])[None], {}),
+                "gphit": (("t", "y", "x"), wide(self.t[0])[None], {}),
+                **{f"{name}mask": (("t", "z", "y", "x"), both(wide(water), shape).astype(np.int8), {})
+                   for name, water in (("t", self.water), ("u", self.water_u), ("v", self.water_v))},
+            }),
+        }  # fmt: skip
+
+
+def turned(globe: Globe) -> tuple[np.ndarray, np.ndarray]:
+    u, v = globe.centred()
+    latitude, longitude = (np.concatenate([part] * 3, 1) for part in globe.t)  # the seam in the middle
+    angle, side = Positions(latitude, longitude).angle
+    angle = angle[:, COLUMNS : 2 * COLUMNS]
+    assert side in (1, -1)
+    return u * np.cos(angle) - side * v * np.sin(angle), u * np.sin(angle) + side * v * np.cos(angle)
+
+
+def test_months_in_a_calendar_of_360_days(tmp_path: Path) -> None:
+    """The real files, given backwards: dates of ``time_centered``, by time, not by name."""
+    files = sorted(ORCA1.glob("*.nc"))
+    store = open_store(ingest(files[::-1], to=tmp_path / "s.zarr"))
+    assert calendar_of(store["time"].values) == "360_day"
+    expected = [cftime.datetime(2015, month, 16, calendar="360_day") for month in (1, 2, 3)]
+    assert store["time"].values.tolist() == expected
+    for step, path in enumerate(files):
+        with netCDF4.Dataset(path) as file:
+            assert file["time_counter"][0] == 0
+            np.testing.assert_array_equal(store["tos"][step], np.ma.filled(file["tos"][0], np.nan))
+            np.testing.assert_allclose(store["latitude"], file["nav_lat"][:], atol=1e-12)
+            np.testing.assert_allclose(store["longitude"], file["nav_lon"][:], atol=1e-12)
+    assert store["tos"].attrs["cell_methods"].startswith("time: mean")
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+@pytest.mark.parametrize("halo", [False, True])
+def test_currents_of_u_and_v_files_meet_at_the_t_points(tmp_path: Path, mesh: bool, halo: bool) -> None:
+    """The T points from the sea level's file or the mesh mask; around the seam as inside; a halo is left out."""
+    globe = Globe()
+    files = globe.write(tmp_path, halo=halo)
+    sources = [files[name] for name in ("V", "U", *(() if mesh else ("T",)))]
+    store = open_store(
+        ingest(sources, to=tmp_path / "s.zarr", static=[files["mesh"]] if mesh else [], depths="surface")
+    )
+    east, north = turned(globe)
+    np.testing.assert_allclose(store["latitude"], globe.t[0], atol=1e-5)  # float32 of degrees
+    tolerance = {"atol": 3e-6}  # of angles from positions in float32
+    np.testing.assert_allclose(store["uo"], east[:, 0], **tolerance)
+    np.testing.assert_allclose(store["vo"], north[:, 0], **tolerance)
+    if not mesh:
+        np.testing.assert_array_equal(
+            store["zos"], np.where(globe.water, globe.sea, np.nan).astype(np.float32)
+        )
+
+
+def test_masks_of_the_mesh_win_over_zeros_on_land(tmp_path: Path) -> None:
+    globe = Globe()
+    files = globe.write(tmp_path, missing=None)
+    store = open_store(
+        ingest(
+            [files["T"], files["U"], files["V"]], to=tmp_path / "s.zarr", static=files["mesh"], depths=[10.0]
+        )
+    )
+    np.testing.assert_array_equal(store["zos"].notnull().all("time"), globe.water)
+    speed = np.hypot(*(part[:, 1] for part in globe.centred()))
+    np.testing.assert_allclose(np.hypot(store["uo"][:, 0], store["vo"][:, 0]), speed, atol=2e-6)
+
+
+def test_currents_without_their_centres_are_refused(tmp_path: Path) -> None:
+    files = Globe().write(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^grid_U\.nc: variable 'vozocrtx' is along .* none of the files; give the"
+    ):
+        ingest([files["U"], files["V"]], to=tmp_path / "s.zarr")
+    with pytest.raises(
+        ValueError, match=r"^grid_U\.nc.* lacks the other one, as does every file of the same times"
+    ):
+        ingest([files["U"], files["T"]], to=tmp_path / "s.zarr")
+
+
+def test_one_field_without_dimensions_of_time_and_depth(tmp_path: Path) -> None:
+    """Anonymous dimensions, a scalar time in the year 1 and a scalar depth."""
+    latitude, longitude = ring(np.arange(8) * 3.0, 20 + 2.0 * np.arange(6))
+    values = np.random.default_rng(0).normal(10, 3, (6, 8)).astype(np.float32)
+
+    def path(depth: float) -> Path:
+        return write(tmp_path / f"{depth}.nc", {"dim0": 6, "dim1": 8}, {
+            "nav_lat": (("dim0", "dim1"), latitude, {"units": "degrees"}),
+            "nav_lon": (("dim0", "dim1"), longitude, {"units": "degrees"}),
+            "time_counter": ((), 1296000.0, {"units": "seconds since 0001-01-01", "calendar": "360_day"}),
+            "deptht": ((), depth, {"units": "m", "positive": "down", "standard_name": "depth"}),
+            "votemper": (("dim0", "dim1"), values,
+                         {"units": "degC", "coordinates": "time_counter deptht nav_lat nav_lon"}),
+        })  # fmt: skip
+
+    store = open_store(ingest(path(4.999), to=tmp_path / "s.zarr"))
+    assert store["thetao"].attrs["source_depth"] == 4.999
+    np.testing.assert_array_equal(store["thetao"], values[None])
+    assert store["time"].values[0] == cftime.datetime(1, 1, 16, calendar="360_day")
+    with pytest.raises(ValueError, match="nearest the surface lies at 80 m"):
+        ingest(path(80.0), to=tmp_path / "d.zarr")
+
+
+def mom6(folder: Path, globe: Globe, *, symmetric: bool) -> tuple[Path, Path]:
+    """A history and a static file; faces of u after each cell, or around them all."""
+    more = int(symmetric)
+    u = np.concatenate([np.zeros((2, ROWS, more)), globe.u[:, 0]], -1)
+    v = np.concatenate([np.zeros((2, more, COLUMNS)), globe.v[:, 0]], -2)
+    wet_u, wet_v = globe.water_u.copy(), globe.water_v.copy()
+    wet_u[:, -1] = globe.water[:, -1]
+    wet_u = np.concatenate([np.zeros((ROWS, more), bool), wet_u], 1)
+    wet_v = np.concatenate([np.zeros((more, COLUMNS), bool), wet_v], 0)
+    sizes = {"time": 2, "yh": ROWS, "xh": COLUMNS, "yq": ROWS + more, "xq": COLUMNS + more}
+    degrees = {"units": "degrees_east", "axis": "X"}, {"units": "degrees_north", "axis": "Y"}
+    fill = {"_FillValue": np.float32(1e20)}
+
+    def stored(values: np.ndarray, water: np.ndarray) -> np.ndarray:
+        return np.where(water, values, 1e20).astype(np.float32)
+
+    history = write(folder / f"history{more}.nc", sizes, {
+        "time": (("time",), np.array([0.5, 1.5]), {"units": "days since 2000-01-01", "calendar": "NOLEAP"}),
+        "xh": (("xh",), np.arange(COLUMNS) * 1.0, {**degrees[0], "long_name": "h point nominal longitude"}),
+        "yh": (("yh",), np.arange(ROWS) * 1.0, {**degrees[1], "long_name": "h point nominal latitude"}),
+        "xq": (("xq",), np.arange(COLUMNS + more) + 0.5 - more, degrees[0]),
+        "yq": (("yq",), np.arange(ROWS + more) + 0.5 - more, degrees[1]),
+        "SSH": (("time", "yh", "xh"), stored(globe.sea, globe.water), {"units": "m", **fill}),
+        "SSU": (("time", "yh", "xq"), stored(u, wet_u), {"units": "m s-1", **fill}),
+        "SSV": (("time", "yq", "xh"), stored(v, wet_v), {"units": "m s-1", **fill}),
+    })  # fmt: skip
+    static = write(folder / f"static{more}.nc", sizes, {
+        "geolat": (("yh", "xh"), globe.t[0], {"units": "degrees_north"}),
+        "geolon": (("yh", "xh"), globe.t[1], {"units": "degrees_east"}),
+        "wet": (("yh", "xh"), globe.water.astype(np.float32), {}),
+        "deptho": (("yh", "xh"), np.full((ROWS, COLUMNS), 1000.0), {"units": "m"}),
+    })  # fmt: skip
+    return history, static
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_mom6_with_and_without_the_outermost_faces(tmp_path: Path, symmetric: bool) -> None:
+    globe = Globe()
+    history, static = mom6(tmp_path, globe, symmetric=symmetric)
+    store = open_store(ingest(history, to=tmp_path / "s.zarr", static=static))
+    assert calendar_of(store["time"].values) == "noleap"
+    np.testing.assert_array_equal(store["zos"], np.where(globe.water, globe.sea, np.nan).astype(np.float32))
+    np.testing.assert_allclose(store["latitude"], globe.t[0], atol=1e-12)
+    speed = np.hypot(*(part[:, 0] for part in globe.centred()))
+    inner = slice(1, -1)  # the outermost columns of this grid have faces of their own
+    np.testing.assert_allclose(np.hypot(store["uo"], store["vo"])[..., inner], speed[..., inner], atol=2e-6)
+    with pytest.raises(ValueError, match=r"^history\d\.nc has nominal axes .* give ocean_static\.nc"):
+        ingest(history, to=tmp_path / "n.zarr")
+
+
+def test_the_area_of_a_ring_is_that_of_the_sphere_between_two_circles(tmp_path: Path) -> None:
+    """Without ``area`` in the file: 15 cells around the circle miss its rim by the share of a polygon, under 3 %."""
+    globe = Globe()
+    store = open_store(ingest(globe.write(tmp_path)["T"], to=tmp_path / "s.zarr"))
+    rim = np.cos(np.deg2rad([18.0, 18.0 + 4 * ROWS]))
+    exact = 2 * np.pi * EARTH_RADIUS**2 * (rim[0] - rim[1])
+    assert float(store["cell_area"].sum()) == pytest.approx(exact, rel=0.03)
+    assert "midway between centres" in store["cell_area"].attrs["method"]
