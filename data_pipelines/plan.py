@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.coarsen import Coarsening
+from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
 from data_pipelines.series import Depths, Series, join
@@ -64,6 +65,9 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
             f"{opened['source'][0].name} holds no series to keep, only {', '.join(opened['source'][0].fields)}; give a "
             "file with an ocean state as the source (sea floor depth goes to --static)."
         )
+    for series in ocean:
+        if is_state(series):
+            require_land_marked(series)
     first = ocean[0]
     for other in ocean[1:]:
         _check_together(first, other)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from data_pipelines.sources.classic import missing_bytes
+from data_pipelines.sources.classic import promised_bytes
 
 
 def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
@@ -20,10 +20,13 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     if "://" not in written and not Path(written).exists():
         raise FileNotFoundError(f"{written}: no such file; give a NetCDF file, a Zarr store or a URL.")
     is_zarr = written.rstrip("/").endswith(".zarr") or Path(written).is_dir()
-    if Path(written).is_file() and (lost := missing_bytes(Path(written))):
-        raise ValueError(
-            f"{Path(written).name} ends {lost} bytes before its header says; it was cut off on its way, fetch it anew."
-        )
+    if Path(written).is_file():
+        held, promised = Path(written).stat().st_size, promised_bytes(Path(written))
+        if held < promised:
+            raise ValueError(
+                f"{Path(written).name} has {held} of the {promised} bytes that its header says; it was cut off on its "
+                "way, fetch it anew."
+            )
     try:
         with warnings.catch_warnings():
             if is_zarr:  # a store without consolidated metadata is slower to open, and no reason to stop

@@ -1,0 +1,262 @@
+"""Files as data services hand them out, CF with habits of their own, and stores and addresses instead of files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+from data_pipelines import describe, ingest, open_store
+from data_pipelines.sources import open_source, source_paths
+
+Attributes = Mapping[str, Any]
+PACKED = {"dtype": "int16", "_FillValue": np.int16(-32767)}
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.3, shape)
+
+
+def packed_value(path: Path, name: str) -> np.ndarray:
+    """Values of a variable by plain arithmetic, NaN where it has its fill value."""
+    with netCDF4.Dataset(path) as file:
+        variable = file[name]
+        variable.set_auto_maskandscale(False)
+        raw = variable[:]
+        values = raw * float(getattr(variable, "scale_factor", 1.0)) + float(
+            getattr(variable, "add_offset", 0.0)
+        )
+        return np.where(raw == getattr(variable, "_FillValue", None), np.nan, values)
+
+
+def regular(
+    sizes: Mapping[str, Any],
+    fields: Mapping[str, tuple[tuple[str, ...], np.ndarray, Attributes]],
+    **attrs: Attributes,
+) -> xr.Dataset:
+    return xr.Dataset(
+        {name: (dims, values, dict(own)) for name, (dims, values, own) in fields.items()},
+        coords={name: (name, axis, dict(attrs.get(name, {}))) for name, axis in sizes.items()},
+    )
+
+
+def test_glorys(tmp_path: Path) -> None:
+    """Copernicus Marine: packed, depths from half a metre, a floor and a mixed layer that are not wanted."""
+    deep, plane = ("time", "depth", "latitude", "longitude"), ("time", "latitude", "longitude")
+    axes = {
+        "time": np.array([609864.0, 609888.0, 609912.0]),
+        "depth": np.array([0.494, 1.541, 9.573], np.float32),
+        "latitude": np.arange(55, 56, 1 / 12, dtype=np.float32),
+        "longitude": np.arange(3, 4.5, 1 / 12, dtype=np.float32),
+    }
+    shape = tuple(len(axes[name]) for name in deep)
+    land = np.zeros(shape, bool)
+    land[..., :3, :4] = land[:, 2, 5] = True
+
+    def field(
+        standard_name: str, unit: str, values: np.ndarray
+    ) -> tuple[tuple[str, ...], np.ndarray, Attributes]:
+        dry = land if values.ndim == 4 else land[:, 0]
+        return (
+            deep if values.ndim == 4 else plane,
+            np.where(dry, np.nan, values),
+            {"standard_name": standard_name, "units": unit},
+        )
+
+    ds = regular(axes, {
+        "thetao": field("sea_water_potential_temperature", "degrees_C", 8 + random(*shape)),
+        "so": field("sea_water_salinity", "1e-3", 34 + random(*shape)),
+        "uo": field("eastward_sea_water_velocity", "m s-1", random(*shape, seed=1)),
+        "vo": field("northward_sea_water_velocity", "m s-1", random(*shape, seed=2)),
+        "zos": field("sea_surface_height_above_geoid", "m", random(shape[0], *shape[2:])),
+        "bottomT": field("sea_water_potential_temperature_at_sea_floor", "degrees_C", 5 + random(shape[0], *shape[2:])),
+        "mlotst": field("ocean_mixed_layer_thickness_defined_by_sigma_theta", "m", 30 + random(shape[0], *shape[2:])),
+    }, time={"units": "hours since 1950-01-01", "calendar": "gregorian", "standard_name": "time", "axis": "T"},
+       depth={"units": "m", "positive": "down", "standard_name": "depth", "axis": "Z", "unit_long": "Meters"},
+       latitude={"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
+       longitude={"units": "degrees_east", "standard_name": "longitude", "axis": "X"})  # fmt: skip
+    encoding: dict[str, Any] = {
+        name: PACKED | {"scale_factor": 0.000610370188951492, "add_offset": 21.0 if name == "thetao" else 0.0}
+        for name in ("thetao", "uo", "vo", "zos")
+    }
+    encoding["so"] = PACKED | {"scale_factor": 0.00152592547237873, "add_offset": -0.00152592547237873}
+    path = tmp_path / "mercatorglorys12v1.nc"
+    ds.to_netcdf(path, encoding=encoding)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr", depths="all"))
+    assert {"zos", "uo", "vo", "thetao", "so"} <= set(store.data_vars)
+    for name in ("zos", "uo", "vo", "thetao", "so"):
+        np.testing.assert_allclose(store[name], packed_value(path, name), rtol=1e-6, atol=1e-9)  # float32
+    np.testing.assert_allclose(store["depth"], axes["depth"], rtol=1e-7)
+    surface = open_store(ingest(path, to=tmp_path / "t.zarr"))
+    np.testing.assert_array_equal(surface["uo"], store["uo"][:, 0])
+    assert surface["uo"].attrs["source_depth"] == pytest.approx(0.494)
+
+
+@pytest.mark.parametrize("standard_name", ["sea_surface_height_above_sea_level", None])
+def test_the_baltic_calls_its_sea_level_sla(tmp_path: Path, standard_name: str | None) -> None:
+    values = random(3, 4, 5)
+    values[:, 0, 0] = np.nan
+    named = {} if standard_name is None else {"standard_name": standard_name}
+    ds = regular(
+        {"time": np.arange(3), "lat": np.linspace(58, 59, 4), "lon": np.linspace(18, 20, 5)},
+        {"sla": (("time", "lat", "lon"), values, {"units": "m", **named})},
+        time={"units": "hours since 1900-01-01"}, lat={"units": "degrees_north"}, lon={"units": "degrees_east"},
+    )  # fmt: skip
+    ds.to_netcdf(tmp_path / "bal.nc")
+    store = open_store(ingest(tmp_path / "bal.nc", to=tmp_path / "s.zarr"))
+    np.testing.assert_array_equal(store["zos"], values.astype(np.float32))
+
+
+def era5(path: Path, *, longitude: np.ndarray, time: str = "valid_time") -> tuple[Path, xr.Dataset]:
+    """North to south, standard names 'unknown', a wind at 100 m beside that at 10 m, and numbers of no use."""
+    axes = {
+        time: np.arange(4) * 3600 + 1577836800,
+        "latitude": np.arange(61, 53.9, -0.25),
+        "longitude": longitude,
+    }
+    shape = tuple(len(axis) for axis in axes.values())
+    dims = tuple(axes)
+    unknown = {"units": "m s**-1", "standard_name": "unknown", "GRIB_gridType": "regular_ll"}
+    ds = regular(axes, {
+        "u10": (dims, 5 + random(*shape, seed=1), {**unknown, "long_name": "10 metre U wind component"}),
+        "v10": (dims, random(*shape, seed=2), {**unknown, "long_name": "10 metre V wind component"}),
+        "u100": (dims, 9 + random(*shape, seed=3), {**unknown, "long_name": "100 metre U wind component"}),
+        "msl": (dims, 101325 + 100 * random(*shape, seed=4),
+                {"units": "Pa", "standard_name": "air_pressure_at_mean_sea_level"}),
+    }, **{time: {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "standard_name": "time"},
+          "latitude": {"units": "degrees_north", "standard_name": "latitude", "stored_direction": "decreasing"},
+          "longitude": {"units": "degrees_east", "standard_name": "longitude"}})  # fmt: skip
+    ds = ds.assign_coords(number=0, expver=(time, np.array(["0001"] * 4)))
+    ds.to_netcdf(path)
+    return path, ds
+
+
+@pytest.mark.parametrize("longitudes", ["0 to 360", "-180 to 180", "0 to 360 and the first again"])
+def test_era5_over_a_sea_across_greenwich(tmp_path: Path, longitudes: str) -> None:
+    """Whatever the axis, a global wind reaches a sea at 2 W to 2 E; on nodes of both grids its values are kept."""
+    columns = np.arange(0, 360, 0.5) if longitudes.startswith("0") else np.arange(-180, 180, 0.5)
+    if longitudes.endswith("again"):
+        columns = np.append(columns, 360.0)
+    path, ds = era5(tmp_path / "era5.nc", longitude=columns)
+    if longitudes.endswith("again"):
+        ds["u10"][..., -1], ds["v10"][..., -1], ds["msl"][..., -1] = (
+            ds[name][..., 0] for name in ("u10", "v10", "msl")
+        )
+        ds.to_netcdf(path)
+    sea = regular(
+        {"time": np.arange(4), "lat": np.arange(55, 58, 0.25), "lon": np.arange(-2, 2.1, 0.5)},
+        {"zos": (("time", "lat", "lon"), random(4, 12, 9),
+                 {"units": "m", "standard_name": "sea_surface_height_above_geoid"})},
+        time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"}, lon={"units": "degrees_east"},
+    )  # fmt: skip
+    sea.to_netcdf(tmp_path / "sea.nc")
+    store = open_store(ingest(tmp_path / "sea.nc", to=tmp_path / "s.zarr", forcing=path))
+    assert "u100" not in store
+    wrapped = ds.assign_coords(longitude=(ds["longitude"] + 180) % 360 - 180).drop_duplicates("longitude")
+    there = wrapped.sortby(["latitude", "longitude"]).sel(
+        latitude=store["latitude"], longitude=store["longitude"]
+    )
+    for name, tolerance in (("u10", 2e-6), ("v10", 1e-6), ("msl", 0.02)):  # float32 of 5, 1 and 1e5
+        np.testing.assert_allclose(store[name], there[name], atol=tolerance)
+
+
+def test_a_repeated_column_that_differs_is_refused(tmp_path: Path) -> None:
+    path, _ = era5(tmp_path / "era5.nc", longitude=np.linspace(0, 360, 181))
+    with pytest.raises(
+        ValueError, match=r"^era5\.nc: variable 'u10': its last 1 columns lie at the longitudes of the"
+    ):
+        open_source(path)
+
+
+def test_an_atmosphere_on_heights_with_a_lying_long_name(tmp_path: Path) -> None:
+    """The components are along the grid, whatever the long name says; packing with a negative scale is as good."""
+    rows, columns = np.arange(-10, 10) * 2500.0, np.arange(-12, 12) * 2500.0
+    names = {
+        "x_wind_10m": ("x_wind", "Zonal 10 metre wind (U10M)"),
+        "y_wind_10m": ("y_wind", "Meridional 10 metre wind"),
+    }
+    axis = {"standard_name": "projection_x_coordinate", "units": "m"}
+    ds = regular(
+        {"time": np.arange(3), "height7": np.array([10.0]), "y": rows, "x": columns},
+        {name: (("time", "height7", "y", "x"), np.round(1000 * random(3, 1, 20, 24, seed=len(said))).astype(np.int16),
+                {"standard_name": standard_name, "long_name": said, "units": "m/s", "grid_mapping": "projection",
+                 "scale_factor": -0.001, "add_offset": 0.5})
+         for name, (standard_name, said) in names.items()},
+        time={"units": "seconds since 2016-02-01 00:00:00 +00:00", "standard_name": "time"},
+        height7={"units": "m", "positive": "up", "standard_name": "height"},
+        x=axis, y=axis | {"standard_name": "projection_y_coordinate"},
+    )  # fmt: skip
+    ds["projection"] = ((), 0, {"grid_mapping_name": "lambert_conformal_conic",
+                                "proj4": "+proj=lcc +lat_0=63 +lon_0=15 +lat_1=63 +lat_2=63 +R=6371000"})  # fmt: skip
+    path = tmp_path / "arome.nc"
+    ds.to_netcdf(path, encoding={name: {"_FillValue": None} for name in names})
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    x, y = (packed_value(path, name)[:, 0] for name in names)
+    np.testing.assert_allclose(np.hypot(store["u10"], store["v10"]), np.hypot(x, y), atol=1e-6)
+    # At 15 E the axis of this projection points to the east.
+    column = int(np.flatnonzero(columns == 0)[0])
+    np.testing.assert_allclose(store["u10"][..., column], x[..., column], atol=1e-6)
+    assert "its long_name, 'Zonal 10 metre wind (U10M)', says otherwise" in store["u10"].attrs["comment"]
+    assert store["u10"].attrs["vector_frame"].startswith("true east and north, turned")
+
+
+@pytest.mark.parametrize("name", ["ROSE", "elevation", "z"])
+@pytest.mark.parametrize("longitudes", [(0, 359), (20, 380), (-180, 180)])
+def test_a_relief_is_a_depth(tmp_path: Path, name: str, longitudes: tuple[int, int]) -> None:
+    """Up-positive by its name or its standard name, on any axis around the Earth, with or without a column again."""
+    lon = np.arange(longitudes[0], longitudes[1] + 1.0)
+    lat = np.arange(50.0, 61.0)
+    east, north = np.meshgrid(lon, lat)
+    relief = -2000 + 1500 * np.cos(np.deg2rad(east)) + 10 * north
+    attrs = {"units": "METERS"} | ({"standard_name": "height_above_mean_sea_level"} if name == "z" else {})
+    regular({"lat": lat, "lon": lon}, {name: (("lat", "lon"), relief, attrs)}, lat={"units": "degrees_north"},
+            lon={"units": "degrees_east", "modulo": " "}).to_netcdf(tmp_path / "etopo.nc")  # fmt: skip
+    sea = regular(
+        {"time": np.arange(3), "lat": np.arange(52, 58, 1.0), "lon": np.arange(25, 35, 1.0)},
+        {"zos": (("time", "lat", "lon"), random(3, 6, 10), {"units": "m", "standard_name": "sea_surface_height"})},
+        time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"}, lon={"units": "degrees_east"},
+    )  # fmt: skip
+    sea.to_netcdf(tmp_path / "sea.nc")
+    store = open_store(ingest(tmp_path / "sea.nc", to=tmp_path / "s.zarr", static=tmp_path / "etopo.nc"))
+    east, north = np.meshgrid(store["longitude"], store["latitude"])
+    np.testing.assert_allclose(
+        store["deptho"], 2000 - 1500 * np.cos(np.deg2rad(east)) - 10 * north, rtol=1e-6
+    )
+    source = open_source(tmp_path / "etopo.nc")
+    assert source.fields["deptho"].positions.shape == (11, len(np.unique(lon % 360)))
+    source.close()
+
+
+def test_an_axis_across_the_date_line_goes_on(tmp_path: Path) -> None:
+    values = random(2, 4, 6)
+    lon = np.array([177.0, 178, 179, -180, -179, -178])
+    regular({"time": np.arange(2), "lat": np.arange(4.0), "lon": lon},
+            {"zos": (("time", "lat", "lon"), values, {"units": "m", "standard_name": "sea_surface_height"})},
+            time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"},
+            lon={"units": "degrees_east"}).to_netcdf(tmp_path / "fiji.nc")  # fmt: skip
+    store = open_store(ingest(tmp_path / "fiji.nc", to=tmp_path / "s.zarr", region=(178.5, -178.5, 0.5, 3.5)))
+    np.testing.assert_array_equal(store["longitude"], [179, 180, 181])
+    np.testing.assert_array_equal(store["zos"], values[:, 1:, 2:5].astype(np.float32))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("address", ["path", "file", "memory"])
+def test_a_zarr_store_is_a_source_wherever_it_lies(tmp_path: Path, version: int, address: str) -> None:
+    values = random(3, 4, 5)
+    values[:, 0, 0] = np.nan
+    ds = regular({"time": np.arange(3), "lat": np.linspace(58, 59, 4), "lon": np.linspace(18, 20, 5)},
+                 {"zos": (("time", "lat", "lon"), values, {"units": "m", "standard_name": "sea_surface_height"})},
+                 time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"},
+                 lon={"units": "degrees_east"})  # fmt: skip
+    name = f"{tmp_path.name}-{version}.zarr"
+    where = {"path": f"{tmp_path}/{name}", "file": f"file://{tmp_path}/{name}", "memory": f"memory://{name}"}[
+        address
+    ]
+    ds.to_zarr(where.removeprefix("file://"), zarr_format=version, consolidated=version == 2)
+    assert source_paths(where) == [where if "://" in where else Path(where)]
+    store = open_store(ingest(where, to=tmp_path / "s.zarr"))
+    np.testing.assert_array_equal(store["zos"], values.astype(np.float32))
+    assert describe(where)["variables"]["zos"]["source_units"] == "m"
