@@ -34,6 +34,8 @@ class Positions:
     x_angle
         Direction of the x axis as the model itself keeps it, radians anticlockwise from east, ``[Y, X]``; None finds
         it from the positions.
+    remark
+        What had to be chosen to find them, in words; empty where nothing had.
     """
 
     latitude: Plane
@@ -44,6 +46,7 @@ class Positions:
     projection: str | None = None
     mapping: dict[str, Any] = field(default_factory=dict)
     x_angle: Plane | None = None
+    remark: str = ""
 
     @classmethod
     def from_axes(cls, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> "Positions":

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 import pyproj
@@ -14,6 +15,9 @@ from data_pipelines.sources.stored import Stored
 from data_pipelines.units import length_conversion, normalised
 from oceanop.constants import EARTH_RADIUS
 
+_PROJ4 = ("proj4", "proj4_string", "proj4text")
+_SHAPES = {"earth_radius", "semi_major_axis", "semi_minor_axis", "inverse_flattening", "reference_ellipsoid_name",
+           "horizontal_datum_name", "geographic_crs_name", "crs_wkt", "spatial_ref", *_PROJ4}  # fmt: skip
 _DISAGREEMENT = (
     0.2  # cells: more than this between projection and stored positions, and the positions are trusted
 )
@@ -34,10 +38,34 @@ def read_positions(
         assert stored is not None
         return stored
     if stored is None:
+        _require_shape_of_the_earth(ds, array, where)
         return projected
     apart = on_sphere(stored.latitude, stored.longitude) - on_sphere(projected.latitude, projected.longitude)
-    far = EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max()) > _DISAGREEMENT * stored.spacing
-    return stored if far else projected
+    far = EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max())
+    if far <= _DISAGREEMENT * stored.spacing:
+        return projected
+    remark = (
+        f"positions are the file's longitude and latitude, from which its projection is up to {far / 1000:.3g} km, "
+        f"{far / stored.spacing:.2g} cells, away"
+    )
+    return replace(stored, remark=remark)
+
+
+def _require_shape_of_the_earth(ds: xr.Dataset, array: xr.DataArray, where: str) -> None:
+    """Refuse a projection on an Earth of unknown shape where no position can check it."""
+    mapping = _mapping_of(ds, array)
+    if not _SHAPES & set(ds[mapping].attrs):
+        raise ValueError(
+            f"{where}: its grid mapping '{mapping}' does not tell the shape of the Earth (earth_radius, or an "
+            "ellipsoid), and a wrong one moves cells by up to 0.2 degrees; add it, or longitude and latitude."
+        )
+
+
+def _mapping_of(ds: xr.Dataset, array: xr.DataArray) -> str | None:
+    """Name of the grid mapping of a variable, None where there is none."""
+    name = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping"))
+    mapping = str(name).split(":")[0].strip()
+    return mapping if name is not None and mapping in ds.variables else None
 
 
 def _stored_positions(
@@ -116,14 +144,8 @@ def _distinct(longitude: NDArray[np.float64]) -> int:
 def _projected_positions(
     ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, where: str
 ) -> Positions | None:
-    mapping_name = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping"))
-    mapping = str(mapping_name).split(":")[0].strip()
-    if (
-        mapping_name is None
-        or mapping not in ds.variables
-        or y_dim not in ds.variables
-        or x_dim not in ds.variables
-    ):
+    mapping = _mapping_of(ds, array)
+    if mapping is None or y_dim not in ds.variables or x_dim not in ds.variables:
         return None
     attrs = dict(ds[mapping].attrs)
     if attrs.get("grid_mapping_name") == "latitude_longitude":
@@ -135,7 +157,7 @@ def _projected_positions(
         if factor is None:
             raise ValueError(f"{where}: its projection axis '{dim}' has unit '{units}'; expected m or km.")
         axes.append(ds[dim].to_numpy().astype(np.float64) * factor)
-    proj4 = next((str(attrs[key]) for key in ("proj4", "proj4_string", "proj4text") if key in attrs), None)
+    proj4 = next((str(attrs[key]) for key in _PROJ4 if key in attrs), None)
     try:
         projection = proj4 or pyproj.CRS.from_cf(attrs).to_wkt()
         if proj4 is not None:

@@ -76,6 +76,9 @@ def _field(
             f"{where} {useless}, so land looks like water; repack the file or set its _FillValue."
         )
     require_repetition(stored, positions)
+    kept = kept_attributes(array, along_grid)
+    if positions.remark:
+        kept["comment"] = "; ".join(filter(None, (kept.get("comment"), positions.remark)))
     return SourceField(
         variable.name,
         source_name,
@@ -86,7 +89,7 @@ def _field(
         positions,
         along_grid,
         partial(_fetch, stored, is_flipped(ds, positions, stored.y_dim)),
-        kept_attributes(array, along_grid),
+        kept,
     )
 
 
