@@ -126,6 +126,10 @@ def _forecast(path: str | Path) -> dict[str, Any]:
 
 def _file(source: Source) -> dict[str, Any]:
     fields = list(source.fields.values())
+    if not fields:
+        raise ValueError(
+            f"{source.name} holds the grid of a model and no field; give it to 'oceanop ingest' with --static."
+        )
     first = fields[0]
     series = [field.times for field in fields if field.times is not None]
     return {

@@ -13,7 +13,7 @@ from data_pipelines.build import build
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.series import Depths, parsed_depths
-from data_pipelines.sources import Source, open_source, require_product, source_paths
+from data_pipelines.sources import Given, Source, open_source, require_product, source_paths
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
 from data_pipelines.times import as_text
@@ -34,6 +34,7 @@ def ingest(
     region: Sequence[float] | None = None,
     coarsen: int = 1,
     splits: Mapping[str, Sequence[Any]] | None = None,
+    time_origin: Any = None,
     progress: Progress | None = None,
 ) -> Path:
     """Bring ocean files, and the weather over them, to one store.
@@ -66,6 +67,8 @@ def ingest(
     splits
         Name to first and last time, text or dates; None gives 70, 15 and 15 % of the time to train, validation and
         test.
+    time_origin
+        Date, text or any other kind, from which the times of sources count that name none themselves.
     progress
         Called with what is done, steps done, and steps in all.
 
@@ -95,12 +98,14 @@ def ingest(
     }
     if not paths["source"]:
         raise ValueError("no source is given; name at least one file with the ocean's state.")
+    origin = None if time_origin is None else as_text(time_origin)
     options = {
         "product": product,
         "variables": None if variables is None else list(variables),
         "depths": parsed_depths(depths),
         "region": None if region is None else box(region),
         "coarsen": int(coarsen),
+        "time_origin": origin,
         "splits": None
         if splits is None
         else {name: [as_text(end) for end in ends] for name, ends in splits.items()},
@@ -114,9 +119,11 @@ def ingest(
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
             for path in given:
-                # The product is that of the sources; what goes along with them is what it is.
-                kind = product if role == "source" else "auto"
-                source = open_source(path, kind, paths["static"], given)
+                # Product and time origin are those of the sources; what goes along with them is what it is.
+                along = Given(paths["static"], given)
+                if role == "source":
+                    along = Given(paths["static"], given, variables, origin)
+                source = open_source(path, product if role == "source" else "auto", along)
                 stack.callback(source.close)
                 opened[role].append(source)
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])

@@ -62,7 +62,8 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
     ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
     if not ocean:
         raise ValueError(
-            f"{opened['source'][0].name} holds no series to keep, only {', '.join(opened['source'][0].fields)}; give a "
+            f"{opened['source'][0].name} holds no series to keep, only "
+            f"{', '.join(opened['source'][0].fields) or 'the grid of a model'}; give a "
             "file with an ocean state as the source (sea floor depth goes to --static)."
         )
     for series in ocean:

@@ -4,54 +4,57 @@ import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_pipelines.sources.cf import open_cf
+import xarray as xr
+
+from data_pipelines.sources.axes import set_origin
+from data_pipelines.sources.cf import read_source
 from data_pipelines.sources.files import open_dataset
-from data_pipelines.sources.mom6 import is_mom6, open_mom6
-from data_pipelines.sources.nemo import is_nemo, open_nemo
-from data_pipelines.sources.roms import is_roms, open_roms
-from data_pipelines.sources.source import Source, SourceField
+from data_pipelines.sources.mom6 import is_mom6, read_mom6
+from data_pipelines.sources.nemo import is_nemo, read_nemo
+from data_pipelines.sources.roms import is_roms, read_roms
+from data_pipelines.sources.source import Given, Source, SourceField
 
-Paths = Sequence[Path | str]
-
-# (path, files of its grid, the other files of its series)
-PRODUCTS: dict[str, Callable[[Path | str, Paths, Paths], Source]] = {
-    "cf": open_cf,
-    "roms": open_roms,
-    "nemo": open_nemo,
-    "mom6": open_mom6,
+PRODUCTS: dict[str, Callable[[xr.Dataset, Path | str, Given], Source]] = {
+    "cf": read_source,
+    "roms": read_roms,
+    "nemo": read_nemo,
+    "mom6": read_mom6,
 }
 _SIGNS = {"roms": is_roms, "mom6": is_mom6, "nemo": is_nemo}
 
-__all__ = ["PRODUCTS", "Source", "SourceField", "open_source", "require_product", "source_paths"]
+__all__ = ["PRODUCTS", "Given", "Source", "SourceField", "open_source", "require_product", "source_paths"]
 
 
-def open_source(
-    path: Path | str, product: str = "auto", static: Paths = (), neighbours: Paths = ()
-) -> Source:
-    """Open one file as the product it is.
+def open_source(path: Path | str, product: str = "auto", along: Given | None = None) -> Source:
+    """Open one file lazily, as the product it is.
 
     Parameters
     ----------
     product
         ``auto`` looks at the file; ``cf`` reads what the CF conventions describe; ``roms`` (CROCO too), ``nemo`` and
         ``mom6`` are files as these models write them.
-    static
-        Files of the grid, in which a model's masks, positions and sea floor are looked for first.
-    neighbours
-        The other files of the series, in which the centres of a model's cells are looked for last.
+    along
+        What comes along with it: files of its grid and of its series, what is wanted, the origin of its time.
 
     Raises
     ------
     ValueError
-        If the product is not known or the file cannot be understood.
+        If the product is not known, or the file is no NetCDF or Zarr data set or cannot be understood.
     FileNotFoundError
         If there is no such file.
     """
     require_product(product)
-    if product == "auto":
-        with open_dataset(path) as ds:
+    along = along or Given()
+    ds = open_dataset(path)
+    try:
+        if along.time_origin is not None:
+            set_origin(ds, along.time_origin, Path(str(path)).name)
+        if product == "auto":
             product = next((name for name, is_it in _SIGNS.items() if is_it(ds)), "cf")
-    return PRODUCTS[product](path, static, neighbours)
+        return PRODUCTS[product](ds, path, along)
+    except ValueError:
+        ds.close()
+        raise
 
 
 def require_product(product: str) -> None:

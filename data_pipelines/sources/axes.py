@@ -86,6 +86,28 @@ def _year(time: Any) -> int:
     return int(str(time)[:4]) if isinstance(time, np.datetime64) else int(time.year)
 
 
+def set_origin(ds: xr.Dataset, origin: str, file: str) -> None:
+    """Let the times of a data set count from a date that they do not name themselves.
+
+    Raises
+    ------
+    ValueError
+        If they name one, or there are none.
+    """
+    axes = {
+        name: variable
+        for name, variable in ds.variables.items()
+        if variable.ndim <= 1 and (variable.attrs.get("standard_name") == "time" or is_time(ds, name))
+    }
+    if any(" since " in str(variable.attrs.get("units", "")) for variable in axes.values()):
+        raise ValueError(f"{file}: its times name their reference date; leave the time origin {origin} out.")
+    counted = [name for name, variable in axes.items() if str(variable.attrs.get("units", "")).strip()]
+    if not counted:
+        raise ValueError(f"{file} has no time with a unit, such as seconds, that could count from {origin}.")
+    for name in counted:
+        axes[name].attrs["units"] = f"{axes[name].attrs['units']} since {origin}"
+
+
 def is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
     """Whether a dimension is depth, height or model level."""
     attrs = ds[dim].attrs if dim in ds.variables else {}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import xarray as xr
 
+from data_pipelines.sources.axes import set_origin
 from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.source import Given
 
 
 @dataclass(eq=False)
@@ -15,20 +17,19 @@ class Beside:
 
     path: Path | str
     ds: xr.Dataset
-    static: Sequence[Path | str] = ()
-    neighbours: Sequence[Path | str] = ()
+    along: Given
     opened: dict[str, xr.Dataset] = field(default_factory=dict)
 
     def given(self) -> Iterator[tuple[str, xr.Dataset]]:
         """Files given for the grid."""
-        for path in self.static:
+        for path in self.along.static:
             if str(path) != str(self.path):
                 yield Path(str(path)).name, self._open(path)
 
     def series(self) -> Iterator[tuple[str, xr.Dataset]]:
         """The file itself, and its neighbours."""
         yield Path(str(self.path)).name, self.ds
-        for path in self.neighbours:
+        for path in self.along.neighbours:
             if str(path) != str(self.path):
                 yield Path(str(path)).name, self._open(path)
 
@@ -42,7 +43,10 @@ class Beside:
 
     def _open(self, path: Path | str) -> xr.Dataset:
         if str(path) not in self.opened:
-            self.opened[str(path)] = open_dataset(path)
+            ds = open_dataset(path)
+            if path in self.along.neighbours and self.along.time_origin is not None:
+                set_origin(ds, self.along.time_origin, Path(str(path)).name)
+            self.opened[str(path)] = ds
         return self.opened[str(path)]
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The centres of a model's cells: where they lie, which are water, and which way the grid runs there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,8 @@ class Vocabulary:
         Of the grid's x axis, from east.
     scalars
         The file in which the centres are found, in words.
+    units
+        Of quantities, by our names, that it writes without one.
     """
 
     names: Mapping[str, str]
@@ -47,6 +49,7 @@ class Vocabulary:
     floor: tuple[str, ...]
     angle: tuple[str, ...] = ()
     scalars: str = "of temperature or sea level"
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +92,13 @@ class Centres:
         return bool(np.median(np.linalg.norm(at[:, :2] - at[:, -2:], axis=-1)) < 1e-2 * step)
 
 
-def find_centres(around: Beside, vocabulary: Vocabulary) -> Centres | None:
+def find_centres(around: Beside, vocabulary: Vocabulary, *, on_faces: bool) -> Centres | None:
     """Centres from the first data set that tells them; None where none does.
+
+    Parameters
+    ----------
+    on_faces
+        Whether water is needed to place what lies on the faces; where no mask tells, values are read for it.
 
     Raises
     ------
@@ -98,10 +106,10 @@ def find_centres(around: Beside, vocabulary: Vocabulary) -> Centres | None:
         If the grid's angle contradicts the positions, or there are no positions where a mask is.
     """
     for file, ds in around.given():
-        if (found := _centres(file, ds, around, vocabulary, by_scalars=False)) is not None:
+        if (found := _centres(file, ds, around, vocabulary, by_scalars=False, on_faces=on_faces)) is not None:
             return found
     for file, ds in around.series():
-        if (found := _centres(file, ds, around, vocabulary, by_scalars=True)) is not None:
+        if (found := _centres(file, ds, around, vocabulary, by_scalars=True, on_faces=on_faces)) is not None:
             return found
     return None
 
@@ -115,7 +123,7 @@ def mask_planes(array: xr.DataArray) -> Mask:
 
 
 def _centres(
-    file: str, ds: xr.Dataset, around: Beside, vocabulary: Vocabulary, *, by_scalars: bool
+    file: str, ds: xr.Dataset, around: Beside, vocabulary: Vocabulary, *, by_scalars: bool, on_faces: bool
 ) -> Centres | None:
     """Centres by name, or else those of a scalar; a file given for the grid may hold scalars of another grid."""
     seen = None
@@ -134,10 +142,10 @@ def _centres(
     known = recognised(ds, file, vocabulary.names) if by_scalars else []
     scalar = next((entry for entry in known if entry[0].axis is None), None)
     if scalar is not None:
-        stored = stored_variable(ds, file, scalar[0], scalar[1])
+        stored = stored_variable(ds, file, scalar[0], scalar[1], vocabulary.units.get(scalar[0].name))
         if named[0] is None or named[1] is None:
             positions = read_positions(ds, stored.array, stored.y_dim, stored.x_dim, stored.where)
-        if scalar[0].role == "state" and stored.times is not None and stored.shape == positions.shape:
+        if on_faces and stored.times is not None and stored.shape == positions.shape:
             last = len(stored.times) - 1
             whole = (slice(0, size) for size in stored.shape)
             seen = water_of(stored.read(slice(last, last + 1), [0], *whole)[0, 0])

@@ -1,6 +1,5 @@
 """Files that describe themselves by the CF conventions."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,48 +8,35 @@ import xarray as xr
 
 from data_pipelines.positions import Positions
 from data_pipelines.sources.cells import is_flipped, read_positions, require_repetition
-from data_pipelines.sources.files import open_dataset
-from data_pipelines.sources.names import is_upward, kept_attributes, recognised, require_known
-from data_pipelines.sources.source import Source, SourceField, Values
+from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
+from data_pipelines.sources.source import Given, Source, SourceField, Values
 from data_pipelines.sources.stored import Stored, stored_variable, unusable_fill
 from oceanop.variables import Variable
 
 
-def open_cf(
-    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
-) -> Source:
-    """Open a CF file lazily and find the fields in it.
+def read_source(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> Source:
+    """Find the fields in a data set whose times are numbers and that is called ``path``.
 
     Variables are found by ``standard_name``, then by canonical short name; a variable whose name says nothing to the
     project is left aside.
 
     Parameters
     ----------
-    static, neighbours
-        Files given along with it; by these conventions a file needs none.
+    along
+        What comes along with it; files of a grid or a series are not needed by these conventions.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
-        If the file is no NetCDF or Zarr data set, or a field lacks time, positions or a unit.
+        If a field lacks time, positions or a unit, or nothing is known.
     """
-    ds = open_dataset(path)
-    try:
-        return read_source(ds, path)
-    except ValueError:
-        ds.close()
-        raise
-
-
-def read_source(ds: xr.Dataset, path: Path | str) -> Source:
-    """Find the fields in a data set whose times are numbers and that is called ``path``; errors as :func:`open_cf`."""
+    along = along or Given()
     name = Path(str(path)).name
     known: dict[tuple[str, str], Positions] = {}
     fields: dict[str, SourceField] = {}
     for variable, source_name, along_grid in recognised(ds, name):
-        fields[variable.name] = _field(ds, name, variable, source_name, along_grid, known)
+        with left_aside(along, variable):
+            fields[variable.name] = _field(ds, name, variable, source_name, along_grid, known)
     require_known(fields, ds, name)
     return Source(name, path, fields, dict(ds.attrs), ds.close)
 

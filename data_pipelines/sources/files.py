@@ -14,7 +14,7 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cf`.
+        If there is no such file, or it is cut off or no NetCDF or Zarr data set.
     """
     written = str(path)
     if "://" not in written and not Path(written).exists():

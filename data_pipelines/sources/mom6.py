@@ -1,13 +1,12 @@
 """MOM6 as it writes itself: C-grid with or without the outermost faces, nominal axes, the true positions elsewhere."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from data_pipelines.sources.centres import Vocabulary
-from data_pipelines.sources.native import open_native
-from data_pipelines.sources.source import Source
+from data_pipelines.sources.native import read_native
+from data_pipelines.sources.source import Given, Source
 
 MOM6 = Vocabulary(
     names={
@@ -25,19 +24,16 @@ MOM6 = Vocabulary(
 )  # fmt: skip
 
 
-def open_mom6(
-    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
-) -> Source:
-    """Open a history or a static file; parameters and errors as :func:`open_native`.
+def read_mom6(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> Source:
+    """A history or a static file; parameters and errors as :func:`read_native`.
 
     Raises
     ------
     ValueError
         If the true positions of the cells are in none of the files.
     """
-    source = open_native(path, MOM6, static, neighbours)
+    source = read_native(ds, path, along, vocabulary=MOM6)
     if any(field.positions.regular for field in source.fields.values()):
-        source.close()
         raise ValueError(
             f"{source.name} has nominal axes ('xh', 'yh'), which on a turned grid are not where its cells lie; give "
             "ocean_static.nc, with geolon and geolat, with --static."

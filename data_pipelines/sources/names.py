@@ -1,12 +1,14 @@
 """Which variable of a file is which of ours: by standard name, and by the names that products and models give."""
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray as xr
 
 from data_pipelines.sources.axes import has_time
+from data_pipelines.sources.source import Given
 from oceanop.variables import BOUNDARIES, VARIABLES, Variable, variable_of_standard_name
 
 # Upward components of relief come with these standard names; by name alone they are known too.
@@ -88,6 +90,16 @@ def require_known(fields: Mapping[str, object], ds: xr.Dataset, file: str) -> No
             f"{file}: none of its variables ({', '.join(names[:12]) or 'it has none'}) is known by standard_name or by "
             f"name; ocean and wind variables are {', '.join(VARIABLES)}. Set the attribute standard_name in the file."
         )
+
+
+@contextlib.contextmanager
+def left_aside(along: Given, variable: Variable) -> Iterator[None]:
+    """Pass over a variable that cannot be understood, if nobody wants it."""
+    try:
+        yield
+    except ValueError:
+        if along.wants(variable):
+            raise
 
 
 def is_upward(array: xr.DataArray) -> bool:

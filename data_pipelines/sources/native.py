@@ -1,6 +1,5 @@
 """Files as ocean models write them: currents on the faces of a C-grid, brought to the centres of its cells."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,8 @@ from data_pipelines.positions import Positions
 from data_pipelines.sources.beside import Beside
 from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
-from data_pipelines.sources.files import open_dataset
-from data_pipelines.sources.names import is_upward, kept_attributes, recognised, require_known
-from data_pipelines.sources.source import Fetch, Source, SourceField, Values
+from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
+from data_pipelines.sources.source import Fetch, Given, Source, SourceField, Values
 from data_pipelines.sources.staggering import (
     Faces,
     Mask,
@@ -28,35 +26,25 @@ from data_pipelines.sources.terrain import is_terrain, on_terrain, terrain_level
 from oceanop.variables import Variable
 
 
-def open_native(
-    path: Path | str,
-    vocabulary: Vocabulary,
-    static: Sequence[Path | str] = (),
-    neighbours: Sequence[Path | str] = (),
+def read_native(
+    ds: xr.Dataset, path: Path | str, along: Given | None = None, *, vocabulary: Vocabulary
 ) -> Source:
-    """Open a file of an ocean model lazily and find the fields in it, all at the centres of the cells.
+    """Find the fields in a file of an ocean model, and bring them all to the centres of its cells.
 
     Parameters
     ----------
-    static
-        Files with masks, positions, angle and sea floor of the grid; they come before what the file says itself.
-    neighbours
-        The other files of the series, in which the cells' centres are looked for last.
+    along
+        What comes along with it: masks, positions, angle and sea floor of the grid's own files come before what the
+        file says itself, and the cells' centres are looked for in its neighbours last.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
-        If the file cannot be read, or its grid cannot be made out.
+        If a field lacks time or a unit, or the grid cannot be made out.
     """
-    ds = open_dataset(path)
-    around = Beside(path, ds, static, neighbours)
+    around = Beside(path, ds, along or Given())
     try:
         return _read(ds, path, vocabulary, around)
-    except ValueError:
-        ds.close()
-        raise
     finally:
         around.close()
 
@@ -74,16 +62,18 @@ class _Model:
 
 def _read(ds: xr.Dataset, path: Path | str, vocabulary: Vocabulary, around: Beside) -> Source:
     name = Path(str(path)).name
-    stored = [
-        (variable, along_grid, stored_variable(ds, name, variable, source_name))
-        for variable, source_name, along_grid in recognised(ds, name, vocabulary.names)
-    ]
-    centres = find_centres(around, vocabulary)
+    stored: list[tuple[Variable, bool, Stored]] = []
+    for variable, source_name, along_grid in recognised(ds, name, vocabulary.names):
+        with left_aside(around.along, variable):
+            unit = vocabulary.units.get(variable.name)
+            stored.append((variable, along_grid, stored_variable(ds, name, variable, source_name, unit)))
+    centres = find_centres(around, vocabulary, on_faces=any(along_grid for _, along_grid, _ in stored))
     sea_level = next((part.read for variable, _, part in stored if variable.name == "zos"), None)
     model = _Model(ds, vocabulary, around, centres, sea_level)
-    fields = {
-        variable.name: _field(model, variable, part, along_grid) for variable, along_grid, part in stored
-    }
+    fields: dict[str, SourceField] = {}
+    for variable, along_grid, part in stored:
+        with left_aside(around.along, variable):
+            fields[variable.name] = _field(model, variable, part, along_grid)
     is_grid = centres is not None and all(field.times is None for field in fields.values())
     if not is_grid:
         require_known(fields, ds, name)
@@ -122,7 +112,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
     field = SourceField(
         variable.name,
         str(array.name),
-        str(array.attrs.get("units")),
+        str(array.attrs.get("units", f"none, read as {model.vocabulary.units.get(variable.name)}")),
         where,
         stored.times,
         None,

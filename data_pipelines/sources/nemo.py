@@ -1,13 +1,12 @@
 """NEMO as it writes itself: a file for each kind of point, often on a tripolar grid."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from data_pipelines.sources.centres import Vocabulary
-from data_pipelines.sources.native import open_native
-from data_pipelines.sources.source import Source
+from data_pipelines.sources.native import read_native
+from data_pipelines.sources.source import Given, Source
 
 NEMO = Vocabulary(
     names={
@@ -43,11 +42,9 @@ _SIGNS = {
 }
 
 
-def open_nemo(
-    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
-) -> Source:
-    """Open a file of T, U or V points, or a mesh mask; parameters and errors as :func:`open_native`."""
-    return open_native(path, NEMO, static, neighbours)
+def read_nemo(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> Source:
+    """A file of T, U or V points, or a mesh mask; parameters and errors as :func:`read_native`."""
+    return read_native(ds, path, along, vocabulary=NEMO)
 
 
 def is_nemo(ds: xr.Dataset) -> bool:

@@ -1,13 +1,12 @@
 """ROMS and CROCO as they write themselves: C-grid, terrain-following levels, currents along the grid."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from data_pipelines.sources.centres import Vocabulary
-from data_pipelines.sources.native import open_native
-from data_pipelines.sources.source import Source
+from data_pipelines.sources.native import read_native
+from data_pipelines.sources.source import Given, Source
 
 ROMS = Vocabulary(
     names={
@@ -24,14 +23,13 @@ ROMS = Vocabulary(
     floor=("h",),
     angle=("angle",),
     scalars="with zeta",
+    units={"so": "1e-3"},  # practical salinity has none, and the model writes none
 )  # fmt: skip
 
 
-def open_roms(
-    path: Path | str, static: Sequence[Path | str] = (), neighbours: Sequence[Path | str] = ()
-) -> Source:
-    """Open a history, average or grid file of ROMS or CROCO; parameters and errors as :func:`open_native`."""
-    return open_native(path, ROMS, static, neighbours)
+def read_roms(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> Source:
+    """A history, average or grid file of ROMS or CROCO; parameters and errors as :func:`read_native`."""
+    return read_native(ds, path, along, vocabulary=ROMS)
 
 
 def is_roms(ds: xr.Dataset) -> bool:

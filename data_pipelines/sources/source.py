@@ -1,6 +1,6 @@
 """What every product gives: fields in our words and units, still along the source's own axes, read on demand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions
 from data_pipelines.times import Times
+from oceanop.variables import Variable
 
 SURFACE = 5.0  # m: a level deeper than this is not the surface
 _NEAR = 0.1  # of the depth asked for (or SURFACE): how far the level may lie that stands for it
@@ -86,6 +87,33 @@ class Source:
     attributes: dict[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     is_grid: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What comes along with a file when it is opened.
+
+    Attributes
+    ----------
+    static
+        Files of the grid, in which a model's masks, positions and sea floor are looked for first.
+    neighbours
+        The other files of the series, in which the centres of a model's cells are looked for last.
+    wanted
+        Canonical names; what else is in the file may be beyond understanding. None wants all.
+    time_origin
+        Date of the time zero of a file that names none.
+    """
+
+    static: Sequence[Path | str] = ()
+    neighbours: Sequence[Path | str] = ()
+    wanted: Sequence[str] | None = None
+    time_origin: str | None = None
+
+    def wants(self, variable: Variable) -> bool:
+        """Whether a file that has a variable must be able to give it."""
+        names = (variable.name, variable.partner)
+        return self.wanted is None or variable.role == "static" or any(name in self.wanted for name in names)
 
 
 def near(depth: float) -> float:

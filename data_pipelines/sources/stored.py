@@ -113,8 +113,15 @@ class Stored:
         return f" from step {numbers[0]} ({text(self.times[numbers[0]])}) on"
 
 
-def stored_variable(ds: xr.Dataset, file: str, variable: Variable, source_name: str) -> Stored:
+def stored_variable(
+    ds: xr.Dataset, file: str, variable: Variable, source_name: str, default_unit: str | None = None
+) -> Stored:
     """What a variable of a data set is in our words.
+
+    Parameters
+    ----------
+    default_unit
+        Of a quantity that its model writes without one.
 
     Raises
     ------
@@ -141,7 +148,7 @@ def stored_variable(ds: xr.Dataset, file: str, variable: Variable, source_name: 
             "ones. Select one member or level first."
         )
     y_dim, x_dim = row_and_column(ds, horizontal)
-    factor, offset = conversion(variable.name, array.attrs.get("units"), where)
+    factor, offset = conversion(variable.name, array.attrs.get("units", default_unit), where)
     depth = scalar_depth(ds, array) if vertical is None and variable.role == "state" else None
     return Stored(array, where, time_dim, vertical, y_dim, x_dim, times, depth, factor, offset)
 

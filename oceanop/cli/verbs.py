@@ -107,6 +107,9 @@ def ingest(
             help="NAME=START/END, for train, validation and test; 70, 15, 15 % of the time where absent."
         ),
     ] = None,
+    time_origin: Annotated[
+        str | None, typer.Option(help="Date from which times of sources count that name none themselves.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -129,6 +132,7 @@ def ingest(
             region=words.region(region),
             coarsen=coarsen,
             splits=words.splits(split),
+            time_origin=time_origin,
             progress=report,
         )
     console.out.print(f"{store}")

@@ -347,6 +347,38 @@ def test_a_time_without_a_date_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "his.nc", Ocean(), units="second")
     with pytest.raises(ValueError, match=r"^his\.nc: time coordinate 'ocean_time': its unit is 'second'"):
         ingest(path, to=tmp_path / "s.zarr")
+    store = open_store(ingest(path, to=tmp_path / "s.zarr", time_origin="2000-03-01"))
+    assert str(store["time"].values[2]) == "2000-03-01T02:00:00.000000000"
+    assert "--time-origin 2000-03-01" in store.attrs["command"]
+    dated = write(tmp_path / "dated.nc", Ocean())
+    with pytest.raises(
+        ValueError, match=r"^dated\.nc: its times name their reference date; leave the time origin"
+    ):
+        ingest(dated, to=tmp_path / "d.zarr", time_origin="2000-03-01")
+
+
+def test_salinity_has_no_unit_and_what_nobody_wants_may_be_odd(tmp_path: Path) -> None:
+    path = write(tmp_path / "his.nc", Ocean())
+    with netCDF4.Dataset(path, "a") as file:
+        file.createVariable("salt", "f4", file["temp"].dimensions)[:] = 35
+        file["temp"].units = "bananas"
+    with pytest.raises(ValueError, match=r"^his\.nc: variable 'temp' has unit 'bananas'"):
+        ingest(path, to=tmp_path / "s.zarr")
+    store = open_store(ingest(path, to=tmp_path / "s.zarr", variables=["so", "uo"]))
+    assert set(store.data_vars) >= {"so", "uo"}
+    assert float(store["so"].max()) == 35
+    assert store["so"].attrs["source_units"] == "none, read as 1e-3"
+
+
+def test_a_file_that_is_only_a_grid_is_no_source(tmp_path: Path) -> None:
+    path = tmp_path / "masks.nc"
+    write(path, Ocean(), fields="")
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("h", "depth_of_something")
+    with pytest.raises(ValueError, match=r"^masks\.nc holds the grid of a model and no field; give it"):
+        describe(path)
+    with pytest.raises(ValueError, match=r"^masks\.nc holds no series to keep, only the grid of a model"):
+        ingest(path, to=tmp_path / "s.zarr")
 
 
 def test_a_grid_of_another_size_is_refused(tmp_path: Path) -> None:
