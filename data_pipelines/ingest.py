@@ -119,11 +119,11 @@ def ingest(
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
             for path in given:
-                # Product and time origin are those of the sources; what goes along with them is what it is.
-                along = Given(paths["static"], given)
+                # Product, grid and time origin are those of the sources; what goes along with them is what it is.
+                along, kind = Given(neighbours=given), "auto"
                 if role == "source":
-                    along = Given(paths["static"], given, variables, origin)
-                source = open_source(path, product if role == "source" else "auto", along)
+                    along, kind = Given(paths["static"], given, variables, origin), product
+                source = open_source(path, kind, along)
                 stack.callback(source.close)
                 opened[role].append(source)
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])

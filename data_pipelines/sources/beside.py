@@ -20,18 +20,24 @@ class Beside:
     along: Given
     opened: dict[str, xr.Dataset] = field(default_factory=dict)
 
-    def given(self) -> Iterator[tuple[str, xr.Dataset]]:
+    def given(self) -> Iterator[tuple[Path | str, xr.Dataset]]:
         """Files given for the grid."""
         for path in self.along.static:
             if str(path) != str(self.path):
-                yield Path(str(path)).name, self._open(path)
+                yield path, self._open(path)
 
-    def series(self) -> Iterator[tuple[str, xr.Dataset]]:
-        """The file itself, and its neighbours."""
-        yield Path(str(self.path)).name, self.ds
-        for path in self.along.neighbours:
+    def series(self) -> Iterator[tuple[Path | str, xr.Dataset]]:
+        """The file itself, and its neighbours; one that is asked no further is let go of when the next is asked for."""
+        yield self.path, self.ds
+        for path in dict.fromkeys((*self.along.told_centres, *self.along.neighbours)):
             if str(path) != str(self.path):
-                yield Path(str(path)).name, self._open(path)
+                yield path, self._open(path)
+                self.opened.pop(str(path)).close()
+
+    def remember(self, path: Path | str) -> None:
+        """Ask a neighbour first from now on: a series of thousands of files has one grid."""
+        if str(path) != str(self.path) and path not in self.along.told_centres:
+            self.along.told_centres.append(path)
 
     def find(self, names: Sequence[str], shape: tuple[int, ...] | None = None) -> xr.DataArray | None:
         """First variable of one of these names in the grid files or the file itself; of a shape, if one is given."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -105,11 +106,14 @@ def find_centres(around: Beside, vocabulary: Vocabulary, *, on_faces: bool) -> C
     ValueError
         If the grid's angle contradicts the positions, or there are no positions where a mask is.
     """
-    for file, ds in around.given():
+    for path, ds in around.given():
+        file = Path(str(path)).name
         if (found := _centres(file, ds, around, vocabulary, by_scalars=False, on_faces=on_faces)) is not None:
             return found
-    for file, ds in around.series():
+    for path, ds in around.series():
+        file = Path(str(path)).name
         if (found := _centres(file, ds, around, vocabulary, by_scalars=True, on_faces=on_faces)) is not None:
+            around.remember(path)
             return found
     return None
 

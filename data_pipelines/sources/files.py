@@ -39,7 +39,12 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
                 chunks=None,
                 cache=False,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, ImportError) as error:
+        if "://" in written:
+            raise ValueError(
+                f"{written} cannot be opened by xarray ({first_line(error)}); give the address of an OPeNDAP service, "
+                "or of a Zarr store that ends in .zarr, or fetch the file."
+            ) from error
         reason = "its format is not known" if "did not find a match" in str(error) else first_line(error)
         # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
         raise ValueError(

@@ -12,7 +12,7 @@ from data_pipelines.sources.beside import Beside
 from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
 from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
-from data_pipelines.sources.source import Fetch, Given, Source, SourceField, Values
+from data_pipelines.sources.source import SURFACE, Fetch, Given, Source, SourceField, Values
 from data_pipelines.sources.staggering import (
     Faces,
     Mask,
@@ -130,7 +130,10 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
             f"({model.vocabulary.floor[0]}) is in none of the files; give the grid file with --static."
         )
     assert stored.vertical is not None
-    levels = terrain_levels(model.ds, stored.vertical, floor.to_numpy().astype(np.float64), where)
+    depth = (
+        floor.to_numpy().astype(np.float64).reshape(-1, *positions.shape)[0]
+    )  # some write it at every step
+    levels = terrain_levels(model.ds, stored.vertical, depth, where)
     wet = levels.floor > 0 if centres is None or centres.mask is None else centres.mask[0]
     return on_terrain(field, levels, wet, model.sea_level)
 
@@ -198,9 +201,11 @@ def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int 
 
 def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:
     """A mask of one plane, or of as many as the field has levels."""
-    if len(mask) == 1 or stored.vertical is None or stored.vertical not in stored.array.dims:
+    if len(mask) == 1 or stored.vertical is None:
         return mask[:1]
     count = stored.array.sizes[stored.vertical]
+    if count == 1 and abs(float(stored.array[stored.vertical][0])) <= SURFACE:
+        return mask[:1]  # the top of a deep grid
     if len(mask) != count:
         raise ValueError(
             f"{where} has {count} levels and the mask of its grid {len(mask)}; cut both to the same levels."

@@ -103,12 +103,15 @@ class Given:
         Canonical names; what else is in the file may be beyond understanding. None wants all.
     time_origin
         Date of the time zero of a file that names none.
+    told_centres
+        Neighbours that told the centres to a file before, to be asked first; grows as files are opened.
     """
 
     static: Sequence[Path | str] = ()
     neighbours: Sequence[Path | str] = ()
     wanted: Sequence[str] | None = None
     time_origin: str | None = None
+    told_centres: list[Path | str] = field(default_factory=list)
 
     def wants(self, variable: Variable) -> bool:
         """Whether a file that has a variable must be able to give it."""

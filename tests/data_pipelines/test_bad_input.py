@@ -277,3 +277,13 @@ def test_what_is_no_store(tmp_path: Path, coarse_store: Path) -> None:
         read_statistics(coarse_store, "summer")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         describe(tmp_path / "none.nc")
+
+
+def test_an_address_that_cannot_be_opened(tmp_path: Path) -> None:
+    where = "memory://nowhere/at_all.zarr"
+    refused(
+        ValueError,
+        r"^memory://nowhere/at_all\.zarr cannot be opened by xarray \(.*\); give the",
+        where,
+        tmp_path,
+    )

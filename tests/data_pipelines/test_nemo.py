@@ -1,5 +1,6 @@
 """NEMO and MOM6 files become fields at the centres of the cells, in the calendar of the model."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import cftime
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 from data_pipelines import ingest, open_store
 from data_pipelines.positions import Positions
+from data_pipelines.sources import Given, beside, open_source
+from data_pipelines.sources.files import open_dataset
 from data_pipelines.times import calendar_of
 from oceanop.constants import EARTH_RADIUS
 
@@ -170,6 +174,49 @@ def test_masks_of_the_mesh_win_over_zeros_on_land(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["zos"].notnull().all("time"), globe.water)
     speed = np.hypot(*(part[:, 1] for part in globe.centred()))
     np.testing.assert_allclose(np.hypot(store["uo"][:, 0], store["vo"][:, 0]), speed, atol=2e-6)
+
+
+def test_many_files_ask_one_neighbour_for_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first file of currents asks them all, those after it the one that knew: opens grow as the files do."""
+    files = Globe().write(tmp_path)
+    paths: list[Path | str] = []
+    for name in "UVT":
+        for number in range(5):
+            paths.append(tmp_path / f"{number}" / files[name].name)
+            paths[-1].parent.mkdir(exist_ok=True)
+            shutil.copy(files[name], paths[-1])
+    opened: list[Path | str] = []
+
+    def count(path: Path | str) -> xr.Dataset:
+        opened.append(path)
+        return open_dataset(path)
+
+    monkeypatch.setattr(beside, "open_dataset", count)
+    along = Given(neighbours=paths)
+    for path in paths:
+        open_source(path, "auto", along).close()
+    assert len(opened) == 10 + 9  # 4 of U, 5 of V and the first of T; then that one by the other nine
+    assert opened[10:] == [paths[10]] * 9
+
+
+def test_the_top_alone_goes_with_the_mask_of_all_levels(tmp_path: Path) -> None:
+    files = Globe().write(tmp_path, missing=None)
+    with (
+        xr.open_dataset(files["U"], decode_times=False) as u,
+        xr.open_dataset(files["V"], decode_times=False) as v,
+    ):
+        u.isel(depthu=[0]).to_netcdf(tmp_path / "u.nc")
+        v.isel(depthv=[0]).to_netcdf(tmp_path / "v.nc")
+        u.isel(depthu=[1]).to_netcdf(tmp_path / "deep_u.nc")
+    one, two = (
+        open_store(ingest(sources, to=tmp_path / f"{i}.zarr", static=files["mesh"]))
+        for i, sources in enumerate(([files["U"], files["V"]], [tmp_path / "u.nc", tmp_path / "v.nc"]))
+    )
+    np.testing.assert_array_equal(one["uo"], two["uo"])
+    with pytest.raises(
+        ValueError, match=r"^deep_u\.nc: variable 'vozocrtx' has 1 levels and the mask of its grid 2"
+    ):
+        ingest([tmp_path / "deep_u.nc", files["V"]], to=tmp_path / "s.zarr", static=files["mesh"])
 
 
 def test_currents_without_their_centres_are_refused(tmp_path: Path) -> None:

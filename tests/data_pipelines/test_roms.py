@@ -10,6 +10,7 @@ import pytest
 from scipy.io import netcdf_file
 
 from data_pipelines import describe, ingest, open_store
+from data_pipelines.positions import Positions
 from data_pipelines.sources import open_source
 from data_pipelines.sources.staggering import shift_of_masks
 
@@ -180,6 +181,31 @@ def test_masks_of_faces_follow_from_those_of_the_cells(tmp_path: Path) -> None:
     store = open_store(ingest(write(tmp_path / "his.nc", ocean, masks="rho"), to=tmp_path / "s.zarr"))
     for name, expected in zip(("uo", "vo"), turned(ocean, lambda values: values[:, -1]), strict=True):
         np.testing.assert_allclose(store[name], expected, atol=1e-6)  # float32 of about 1
+
+
+def test_without_land_the_number_of_the_faces_tells(tmp_path: Path) -> None:
+    """One face fewer than cells lies inside; as many may lie on either side, unless their positions say it."""
+    ocean = Ocean(faces=(ROWS - 1, COLUMNS - 1))
+    ocean.water[:] = ocean.water_u[:] = ocean.water_v[:] = True
+    store = open_store(ingest(write(tmp_path / "his.nc", ocean, masks=""), to=tmp_path / "s.zarr"))
+    for name, expected in zip(("uo", "vo"), turned(ocean, lambda values: values[:, -1]), strict=True):
+        np.testing.assert_allclose(store[name], expected, atol=1e-6)  # float32 of about 1
+    for shift in (0, -1):
+        ocean = Ocean(shift=shift)
+        ocean.water[:] = ocean.water_u[:] = ocean.water_v[:] = True
+        path = write(tmp_path / f"{shift}.nc", ocean, masks="")
+        with pytest.raises(ValueError, match=r"variable 'u': neither masks nor positions tell on which side"):
+            ingest(path, to=tmp_path / f"{shift}.zarr")
+        with netCDF4.Dataset(path, "a") as file:
+            for point, axis in (("u", 1), ("v", 0)):
+                for name, values, east in (("lat", ocean.lat, "north"), ("lon", ocean.lon, "east")):
+                    variable = file.createVariable(f"{name}_{point}", "f8", (f"eta_{point}", f"xi_{point}"))
+                    variable.units = f"degree_{east}"
+                    half = 0.5 if shift == 0 else -0.5
+                    variable[:] = values + half * np.gradient(values, axis=axis)
+        store = open_store(ingest(path, to=tmp_path / f"{shift}.zarr"))
+        for name, expected in zip(("uo", "vo"), turned(ocean, lambda values: values[:, -1]), strict=True):
+            np.testing.assert_allclose(store[name], expected, atol=1e-6)
 
 
 def test_the_angle_of_the_positions_stands_in_for_that_of_the_file(tmp_path: Path) -> None:
@@ -428,3 +454,32 @@ def test_blocks_are_parts_of_the_whole(tmp_path: Path) -> None:
                 fetch(slice(1, 2), [0], rows, columns), whole[1:2, :, rows, columns]
             )
     source.close()
+
+
+@pytest.mark.parametrize("options", [{}, {"coarsen": 2}])
+@pytest.mark.parametrize("depths", ["surface", [5.0, 30.0]])
+def test_a_region_is_a_part_of_the_whole(tmp_path: Path, options: dict[str, Any], depths: Any) -> None:
+    """Currents, depths and floor of a region, coarsened or not, are those of its cells in the whole."""
+    ocean = Ocean(faces=(ROWS - 1, COLUMNS - 1))
+    path = write(tmp_path / "his.nc", ocean)
+    box = (4.6, 5.6, 60.15, 60.4)
+    part = open_store(ingest(path, to=tmp_path / "p.zarr", depths=depths, region=box, **options))
+    whole = open_store(ingest(path, to=tmp_path / "w.zarr", depths=depths))
+    rows, columns = Positions(whole["latitude"].to_numpy(), whole["longitude"].to_numpy()).region(*box)
+    cut = whole.isel(y=rows, x=columns)
+    if not options:
+        for name in ("uo", "vo", "thetao", "zos", "deptho"):
+            np.testing.assert_allclose(
+                part[name], cut[name], atol=1e-6
+            )  # an angle of the file is the same in both
+        return
+    even = {"y": cut.sizes["y"] // 2 * 2, "x": cut.sizes["x"] // 2 * 2}
+    cut = cut.isel({name: slice(0, size) for name, size in even.items()})
+    wet = cut["mask"] == 1
+    blocks = cut["thetao"].where(wet).coarsen(y=2, x=2)
+    full = wet.coarsen(y=2, x=2).sum() == 4
+    assert full.any()
+    # Squares of one size to a hundredth: the mean by area is the mean to a hundredth of the temperatures
+    np.testing.assert_allclose(
+        part["thetao"].where(full.to_numpy()), blocks.mean().where(full.to_numpy()), atol=0.1
+    )
