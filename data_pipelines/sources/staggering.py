@@ -17,6 +17,7 @@ CENTRED = None  # the values lie at the centres already
 
 _SHIFTS: tuple[int, ...] = (0, -1, 1)  # face i lies between the cells i + shift and i + shift + 1
 _DECISIVE = 0.5  # the best shift has less than this share of the differences of the next one
+_SHARED = 0.02  # of the cells: fewer that hold one number are a chance of the packing
 _FITS = 0.05  # of the compared points: more differences, and the masks are not of one grid
 
 
@@ -145,9 +146,16 @@ def _mean_of_neighbours(values: Values, axis: int) -> Values:
 
 
 def water_of(values: NDArray[np.float32]) -> Mask:
-    """Where a plane of values ``[Y, X]`` seems to be water: where it has one, or where it is not zero if it has all."""
+    """Where a plane of values ``[Y, X]`` seems to be water: where it has one.
+
+    Where all have one, land may be a number: one that many cells share, or else zero.
+    """
     there = np.isfinite(values)
-    return there if not there.all() else values != 0
+    if not there.all():
+        return there
+    numbers, counts = np.unique(values, return_counts=True)
+    shared = counts.max() > _SHARED * values.size
+    return np.asarray(values != (numbers[counts.argmax()] if shared else 0))
 
 
 def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

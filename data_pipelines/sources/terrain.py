@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from data_pipelines.sources.source import SURFACE, Fetch, SourceField, Values, near
 
-_WHOLE = (
-    0.51  # of the distance of two levels: the outermost one lies half of it from the surface or the sea floor
+_WHOLE = 0.51  # of two levels' distance: the outermost one lies half of it from the surface or the sea floor
+_ENOUGH = (
+    10_000  # cells that a share is counted on: all levels of all cells are too many to look at for every file
 )
+_BAND = 2**22  # heights held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,7 @@ class TerrainLevels:
         """Number of the uppermost level."""
         return int(np.argmax(self.s))
 
-    def heights(
-        self,
-        surface: Any = 0.0,
-        rows: slice = slice(None),
-        columns: slice = slice(None),
-    ) -> NDArray[np.float64]:
+    def heights(self, surface: Any, rows: slice, columns: slice) -> NDArray[np.float64]:
         """Heights of the levels above the resting surface, m, ``[Z, Y, X]``.
 
         Parameters
@@ -63,12 +60,17 @@ class TerrainLevels:
         surface
             Sea level, m, ``[Y, X]`` of the block.
         """
-        s, c, floor = self.s[:, None, None], self.stretching[:, None, None], self.floor[rows, columns]
+        return self._heights(self.floor[rows, columns], surface)
+
+    def _heights(self, floor: NDArray[np.float64], surface: Any) -> NDArray[np.float64]:
+        """The same over any cells: ``[Z, ...]`` from the floor and the sea level ``[...]`` there."""
+        across = (slice(None), *(None,) * floor.ndim)
+        s, c = self.s[across], self.stretching[across]
         if self.transform == 1:
             rest = self.critical_depth * (s - c) + floor * c
-            return rest + surface * (1 + rest / floor)
+            return np.asarray(rest + surface * (1 + rest / floor))
         share = (self.critical_depth * s + floor * c) / (self.critical_depth + floor)
-        return surface + (surface + floor) * share
+        return np.asarray(surface + (surface + floor) * share)
 
     def surface_depth(self, wet: NDArray[np.bool_], where: str) -> float:
         """Median depth of the uppermost level over the wet cells, m.
@@ -78,7 +80,7 @@ class TerrainLevels:
         ValueError
             If it is not near the surface.
         """
-        depth = float(-np.median(self.heights()[self.top][wet]))
+        depth = float(-np.median(self._heights(self._some(wet), 0.0)[self.top]))
         if depth > SURFACE:
             raise ValueError(
                 f"{where}: its uppermost level, s = {self.s.max():g}, lies {depth:.0f} m down in the median, more than "
@@ -94,7 +96,6 @@ class TerrainLevels:
         ValueError
             Naming the depth and the range of the levels.
         """
-        heights = np.sort(self.heights(), 0)
         for depth in depths:
             deep = wet & (self.floor >= depth)
             if not deep.any():
@@ -102,12 +103,18 @@ class TerrainLevels:
                     f"{where}: no ocean cell is {depth:g} m deep; the deepest is {self.floor[wet].max():g} m. Choose "
                     "other depths."
                 )
-            reached = self._within(heights, depth, self.floor)[deep].mean()
+            floor = self._some(deep)
+            reached = self._within(np.sort(self._heights(floor, 0.0), 0), depth, floor).mean()
             if reached < 0.5:
                 raise ValueError(
                     f"{where}: at {depth:g} m only {100 * reached:.0f} % of the cells that are as deep have a level; "
                     f"the file holds {self.span}. Choose depths among them, or a file with all levels."
                 )
+
+    def _some(self, cells: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Floor of some cells in an even choice: a share of them is that of all to a hundredth."""
+        floor = self.floor[cells]
+        return floor[:: max(1, floor.size // _ENOUGH)]
 
     @property
     def span(self) -> str:
@@ -311,11 +318,21 @@ def _at_depths(
     columns: slice,
 ) -> Values:
     """Step by step, so that one step on all levels is held at once."""
+    wanted = [depths[level] for level in levels]
+    first, last, _ = rows.indices(terrain.floor.shape[0])
+    size = max(1, _BAND // (len(terrain.s) * terrain.floor.shape[1]))
     planes = []
     for step in range(steps.start, steps.stop):
         one = slice(step, step + 1)
         values = fetch(one, list(range(len(terrain.s))), rows, columns)[0]
-        surface = 0.0 if sea_level is None else np.nan_to_num(sea_level(one, [0], rows, columns)[0, 0])
-        heights = terrain.heights(surface, rows, columns)
-        planes.append(terrain.at_depths(values, [depths[level] for level in levels], heights, rows, columns))
+        surface = np.zeros(values.shape[1:])
+        if sea_level is not None:
+            surface = np.nan_to_num(sea_level(one, [0], rows, columns)[0, 0])
+        bands = []
+        for start in range(first, last, size):
+            band = slice(start, min(start + size, last))
+            here = slice(band.start - first, band.stop - first)
+            heights = terrain.heights(surface[here], band, columns)
+            bands.append(terrain.at_depths(values[:, here], wanted, heights, band, columns))
+        planes.append(np.concatenate(bands, 1))
     return np.stack(planes)

@@ -203,6 +203,28 @@ def test_an_atmosphere_on_heights_with_a_lying_long_name(tmp_path: Path) -> None
     assert store["u10"].attrs["vector_frame"].startswith("true east and north, turned")
 
 
+def test_projection_axes_in_kilometres(tmp_path: Path) -> None:
+    """The same cells as in metres, and the same area."""
+    stores = []
+    for unit, metres in (("m", 1), ("km", 1000)):
+        ds = regular(
+            {"time": np.arange(2), "y": np.arange(5) * 20000.0 / metres, "x": np.arange(6) * 20000.0 / metres},
+            {"zos": (("time", "y", "x"), random(2, 5, 6),
+                     {"units": "m", "standard_name": "sea_surface_height", "grid_mapping": "crs"})},
+            time={"units": "hours since 2020-01-01"},
+            x={"standard_name": "projection_x_coordinate", "units": unit},
+            y={"standard_name": "projection_y_coordinate", "units": unit},
+        )  # fmt: skip
+        ds["crs"] = ((), 0, {"grid_mapping_name": "polar_stereographic", "latitude_of_projection_origin": 90.0,
+                             "straight_vertical_longitude_from_pole": 0.0, "standard_parallel": 60.0,
+                             "earth_radius": 6371000.0})  # fmt: skip
+        ds.to_netcdf(tmp_path / f"{unit}.nc")
+        stores.append(open_store(ingest(tmp_path / f"{unit}.nc", to=tmp_path / f"{unit}.zarr")))
+    for name in ("latitude", "longitude", "cell_area"):
+        np.testing.assert_allclose(stores[0][name], stores[1][name], rtol=1e-12)
+    np.testing.assert_array_equal(stores[1]["x"], np.arange(6) * 20000.0)
+
+
 @pytest.mark.parametrize("name", ["ROSE", "elevation", "z"])
 @pytest.mark.parametrize("longitudes", [(0, 359), (20, 380), (-180, 180)])
 def test_a_relief_is_a_depth(tmp_path: Path, name: str, longitudes: tuple[int, int]) -> None:

@@ -11,7 +11,7 @@ from scipy.io import netcdf_file
 
 from data_pipelines import describe, ingest, open_store
 from data_pipelines.positions import Positions
-from data_pipelines.sources import open_source
+from data_pipelines.sources import open_source, terrain
 from data_pipelines.sources.staggering import shift_of_masks
 
 ROWS, COLUMNS, LEVELS, STEPS = 14, 17, 8, 3
@@ -176,9 +176,16 @@ def test_the_grid_may_lie_in_another_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_masks_of_faces_follow_from_those_of_the_cells(tmp_path: Path) -> None:
-    ocean = Ocean(faces=(ROWS - 1, COLUMNS - 1))
-    store = open_store(ingest(write(tmp_path / "his.nc", ocean, masks="rho"), to=tmp_path / "s.zarr"))
+@pytest.mark.parametrize(
+    ("faces", "land"), [((ROWS - 1, COLUMNS - 1), 0.0), ((ROWS, COLUMNS), 0.0), ((ROWS, COLUMNS), 0.341)]
+)
+def test_masks_of_faces_follow_from_those_of_the_cells(
+    tmp_path: Path, faces: tuple[int, int], land: float
+) -> None:
+    """Which face is whose is seen in the values, whatever number stands for land."""
+    ocean = Ocean(faces=faces)
+    path = write(tmp_path / "his.nc", ocean, masks="rho", land=land)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
     for name, expected in zip(("uo", "vo"), turned(ocean, lambda values: values[:, -1]), strict=True):
         np.testing.assert_allclose(store[name], expected, atol=1e-6)  # float32 of about 1
 
@@ -249,6 +256,15 @@ def test_depths_are_those_of_the_levels_under_the_sea_level(
         expected = np.where(known, 20 + 0.05 * clipped, np.nan)
         np.testing.assert_allclose(store["thetao"][:, k], expected, atol=2e-6)  # float32 of 20
     assert "follow the sea level" in store["thetao"].attrs["vertical_interpolation"]
+
+
+def test_bands_of_rows_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "his.nc", Ocean())
+    whole = open_store(ingest(path, to=tmp_path / "one.zarr", depths=[3.0, 50.0]))
+    monkeypatch.setattr(terrain, "_BAND", 3 * LEVELS * COLUMNS)
+    bands = open_store(ingest(path, to=tmp_path / "two.zarr", depths=[3.0, 50.0]))
+    for name in ("thetao", "uo"):
+        np.testing.assert_array_equal(bands[name], whole[name])
 
 
 def test_a_cut_of_the_levels_has_no_surface(tmp_path: Path) -> None:
