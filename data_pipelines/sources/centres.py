@@ -36,6 +36,8 @@ class Vocabulary:
         Depth of the sea floor, m.
     angle
         Of the grid's x axis, from east.
+    dims
+        Dimensions of the centres, where those of the faces have names of their own.
     scalars
         The file in which the centres are found, in words.
     units
@@ -49,6 +51,7 @@ class Vocabulary:
     face_masks: tuple[tuple[str, ...], tuple[str, ...]]
     floor: tuple[str, ...]
     angle: tuple[str, ...] = ()
+    dims: tuple[str, str] | None = None
     scalars: str = "of temperature or sea level"
     units: Mapping[str, str] = field(default_factory=dict)
 

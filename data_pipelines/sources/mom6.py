@@ -20,6 +20,7 @@ MOM6 = Vocabulary(
     mask=("wet",),
     face_masks=(("wet_u",), ("wet_v",)),
     floor=("deptho", "depth_ocean"),
+    dims=("yh", "xh"),
     scalars="of the tracer points, or ocean_static.nc,",
 )  # fmt: skip
 

@@ -190,6 +190,8 @@ def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int 
         shift, decided = shift_of_positions(own, centres.positions, axis)
         if decided:
             return shift
+    if (stored.y_dim, stored.x_dim) == model.vocabulary.dims:
+        return None  # weather, which no coast cuts
     excess = stored.shape[axis] - shape[axis]
     if excess == 0:
         raise ValueError(

@@ -22,6 +22,7 @@ ROMS = Vocabulary(
     face_masks=(("mask_u",), ("mask_v",)),
     floor=("h",),
     angle=("angle",),
+    dims=("eta_rho", "xi_rho"),
     scalars="with zeta",
     units={"so": "1e-3"},  # practical salinity has none, and the model writes none
 )  # fmt: skip

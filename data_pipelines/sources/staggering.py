@@ -35,6 +35,8 @@ def shift_of_masks(faces: Mask, centres: Mask, axis: int) -> tuple[int | None, b
         ``shift`` 0 is a face after its cell (face ``i`` between cells ``i`` and ``i + 1``), -1 before it, None no
         face but the centre; ``decided`` is False where the masks fit several, or none.
     """
+    if faces.all() or centres.all():
+        return CENTRED, False
     faces, centres = np.moveaxis(faces, axis, -1), np.moveaxis(centres, axis, -1)
     trials: list[tuple[float, int | None]] = []
     for shift in _SHIFTS:

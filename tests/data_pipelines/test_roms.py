@@ -236,6 +236,33 @@ def test_an_angle_that_contradicts_the_positions_is_refused(tmp_path: Path) -> N
         ingest(path, to=tmp_path / "s.zarr")
 
 
+def test_weather_in_the_same_file_is_at_the_centres_and_turned(tmp_path: Path) -> None:
+    """Wind over land and sea has no coast that could place it, stress on the faces has one."""
+    ocean = Ocean(faces=(ROWS - 1, COLUMNS - 1))
+    path, grid = write(tmp_path / "his.nc", ocean, grid=False), write(tmp_path / "grid.nc", ocean, fields="")
+    wind = np.random.default_rng(5).normal(0, 8, (2, STEPS, ROWS, COLUMNS))
+    with netCDF4.Dataset(path, "a") as file:
+        for name, values in zip(("Uwind", "Vwind"), wind, strict=True):
+            variable = file.createVariable(name, "f8", ("ocean_time", "eta_rho", "xi_rho"))
+            variable.units = "meter second-1"
+            variable[:] = values
+        for name, like, water in (("sustr", "u", ocean.water_u), ("svstr", "v", ocean.water_v)):
+            dims = file[like].dimensions
+            variable = file.createVariable(name, "f8", (dims[0], *dims[2:]))
+            variable.units = "newton meter-2"
+            variable[:] = np.where(water, 0.1 * file[like][:, -1], 0)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr", static=grid))
+    u, v = wind
+    np.testing.assert_allclose(
+        store["u10"], u * np.cos(ANGLE) - v * np.sin(ANGLE), atol=1e-5
+    )  # float32 of 20
+    np.testing.assert_allclose(store["v10"], u * np.sin(ANGLE) + v * np.cos(ANGLE), atol=1e-5)
+    east, north = turned(ocean, lambda values: values[:, -1])
+    wet = np.isfinite(east)
+    np.testing.assert_allclose(store["tauu"].to_numpy()[wet], 0.1 * east[wet], atol=1e-6)
+    np.testing.assert_allclose(store["tauv"].to_numpy()[wet], 0.1 * north[wet], atol=1e-6)
+
+
 @pytest.mark.parametrize("transform", [1, 2])
 @pytest.mark.parametrize("attributes", [False, True])
 def test_depths_are_those_of_the_levels_under_the_sea_level(
