@@ -19,7 +19,7 @@ _RELIEF = {
     "surface_altitude",
     "altitude",
 }
-_RELIEF_NAMES = {"elevation", "relief", "topo", "topography", "rose", "altitude", "orog"}
+_RELIEF_NAMES = {"z", "elevation", "relief", "topo", "topography", "rose", "altitude", "orog"}
 
 # Names that mean one thing whoever writes them; a star marks a component along the grid's own axis.
 COMMON = {
@@ -131,7 +131,8 @@ def _meaning(
     if standard_name in _RELIEF:
         return None if has_time(ds, array) else (VARIABLES["deptho"], False)
     ours = names.get(key)
-    if ours is None and standard_name in ("", "unknown"):
+    unnamed = standard_name in ("", "unknown") or (standard_name == "height" and key in _RELIEF_NAMES)
+    if ours is None and unnamed:
         ours = COMMON.get(key)
     if ours is None:
         return None

@@ -90,8 +90,10 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
             f"{where} {useless}, so land looks like water; give the grid file with its mask with --static, or set its "
             "_FillValue."
         )
+    kept = kept_attributes(array, along_grid)
     if along_grid:
-        positions, fetch = _centred(model, variable, stored)
+        positions, fetch, points = _centred(model, variable, stored)
+        kept |= {"source_points": points}
     elif centres is not None and stored.shape == centres.positions.shape:
         positions, fetch = centres.positions, stored.read
     elif centres is not None:
@@ -119,7 +121,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         positions,
         along_grid,
         fetch,
-        kept_attributes(array, along_grid),
+        kept,
     )
     if not is_terrain(model.ds, stored.vertical):
         return replace(field, depths=stored.depths(model.ds))
@@ -130,16 +132,15 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
             f"({model.vocabulary.floor[0]}) is in none of the files; give the grid file with --static."
         )
     assert stored.vertical is not None
-    depth = (
-        floor.to_numpy().astype(np.float64).reshape(-1, *positions.shape)[0]
-    )  # some write it at every step
+    # Some write the floor at every step.
+    depth = floor.to_numpy().astype(np.float64).reshape(-1, *positions.shape)[0]
     levels = terrain_levels(model.ds, stored.vertical, depth, where)
     wet = levels.floor > 0 if centres is None or centres.mask is None else centres.mask[0]
     return on_terrain(field, levels, wet, model.sea_level)
 
 
-def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positions, Fetch]:
-    """A component along the grid at the centres of its cells."""
+def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positions, Fetch, str]:
+    """A component along the grid at the centres of its cells, and where its points are, in words."""
     where, centres = stored.where, model.centres
     if centres is None:
         raise ValueError(
@@ -152,12 +153,15 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
     water = None if stored_mask is None else mask_planes(stored_mask)
     shift = _shift(model, stored, axis, water)
     if shift is None:
-        return centres.positions, stored.read
+        return centres.positions, stored.read, "centres of the cells"
     if water is None and centres.mask is not None:
         water = product(centres.mask, shift, axis, stored.shape[axis])
     if water is not None:
         water = _levelled(water, stored, where)
-    return centres.positions, Faces(stored.read, stored.shape, axis, shift, water, centres.is_cyclic).fetch
+    faces = Faces(stored.read, stored.shape, axis, shift, water, centres.is_cyclic)
+    first, second = (f"i{number:+d}" if number else "i" for number in (shift, shift + 1))
+    points = f"faces of a C-grid, face i between the cells {first} and {second}; a cell has the mean of its wet faces"
+    return centres.positions, faces.fetch, points
 
 
 def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int | None:

@@ -225,7 +225,7 @@ def test_projection_axes_in_kilometres(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stores[1]["x"], np.arange(6) * 20000.0)
 
 
-@pytest.mark.parametrize("name", ["ROSE", "elevation", "z"])
+@pytest.mark.parametrize("name", ["ROSE", "elevation", "z", "band"])
 @pytest.mark.parametrize("longitudes", [(0, 359), (20, 380), (-180, 180)])
 def test_a_relief_is_a_depth(tmp_path: Path, name: str, longitudes: tuple[int, int]) -> None:
     """Up-positive by its name or its standard name, on any axis around the Earth, with or without a column again."""
@@ -233,7 +233,8 @@ def test_a_relief_is_a_depth(tmp_path: Path, name: str, longitudes: tuple[int, i
     lat = np.arange(50.0, 61.0)
     east, north = np.meshgrid(lon, lat)
     relief = -2000 + 1500 * np.cos(np.deg2rad(east)) + 10 * north
-    attrs = {"units": "METERS"} | ({"standard_name": "height_above_mean_sea_level"} if name == "z" else {})
+    named = {"z": {"standard_name": "height"}, "band": {"standard_name": "height_above_mean_sea_level"}}
+    attrs = {"units": "METERS", **named.get(name, {})}
     regular({"lat": lat, "lon": lon}, {name: (("lat", "lon"), relief, attrs)}, lat={"units": "degrees_north"},
             lon={"units": "degrees_east", "modulo": " "}).to_netcdf(tmp_path / "etopo.nc")  # fmt: skip
     sea = regular(

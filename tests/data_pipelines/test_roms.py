@@ -156,6 +156,8 @@ def test_currents_at_the_surface_whatever_faces_the_file_has(
     store = open_store(ingest(write(tmp_path / "his.nc", ocean), to=tmp_path / "s.zarr"))
     for name, expected in zip(("uo", "vo"), turned(ocean, lambda values: values[:, -1]), strict=True):
         np.testing.assert_allclose(store[name], expected, atol=1e-6)  # float32 of about 1
+        between = {0: "i and i+1", -1: "i-1 and i"}[shift]
+        assert f"face i between the cells {between};" in store[name].attrs["source_points"]
     zeta = np.where(ocean.water, ocean.zeta, np.nan)
     np.testing.assert_array_equal(store["zos"], zeta.astype(np.float32))
     np.testing.assert_array_equal(store["deptho"].notnull(), store["mask"] == 1)
