@@ -8,6 +8,7 @@ import xarray as xr
 
 from data_pipelines.sources.axes import set_origin
 from data_pipelines.sources.cf import read_source
+from data_pipelines.sources.curvilinear import is_curvilinear, read_curvilinear
 from data_pipelines.sources.files import open_dataset
 from data_pipelines.sources.mom6 import is_mom6, read_mom6
 from data_pipelines.sources.nemo import is_nemo, read_nemo
@@ -20,7 +21,13 @@ PRODUCTS: dict[str, Callable[[xr.Dataset, Path | str, Given], Source]] = {
     "nemo": read_nemo,
     "mom6": read_mom6,
 }
-_SIGNS = {"roms": is_roms, "mom6": is_mom6, "nemo": is_nemo}
+# What a file is, and how it is read then; the first that it looks like.
+_SIGNS = (
+    (is_roms, read_roms),
+    (is_mom6, read_mom6),
+    (is_nemo, read_nemo),
+    (is_curvilinear, read_curvilinear),
+)
 
 __all__ = ["PRODUCTS", "Given", "Source", "SourceField", "open_source", "require_product", "source_paths"]
 
@@ -50,7 +57,8 @@ def open_source(path: Path | str, product: str = "auto", along: Given | None = N
         if along.time_origin is not None:
             set_origin(ds, along.time_origin, Path(str(path)).name)
         if product == "auto":
-            product = next((name for name, is_it in _SIGNS.items() if is_it(ds)), "cf")
+            read = next((read for is_it, read in _SIGNS if is_it(ds)), read_source)
+            return read(ds, path, along)
         return PRODUCTS[product](ds, path, along)
     except ValueError:
         ds.close()

@@ -42,6 +42,8 @@ class Vocabulary:
         The file in which the centres are found, in words.
     units
         Of quantities, by our names, that it writes without one.
+    needs_centres
+        Whether its currents are on faces for sure, so that points of their own are no centres.
     """
 
     names: Mapping[str, str]
@@ -54,6 +56,7 @@ class Vocabulary:
     dims: tuple[str, str] | None = None
     scalars: str = "of temperature or sea level"
     units: Mapping[str, str] = field(default_factory=dict)
+    needs_centres: bool = True
 
 
 @dataclass(frozen=True, eq=False)

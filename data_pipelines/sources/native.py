@@ -142,6 +142,9 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
 def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positions, Fetch, str]:
     """A component along the grid at the centres of its cells, and where its points are, in words."""
     where, centres = stored.where, model.centres
+    if centres is None and not model.vocabulary.needs_centres:
+        own = read_positions(model.ds, stored.array, stored.y_dim, stored.x_dim, where)
+        return own, stored.read, "as the file has them"
     if centres is None:
         raise ValueError(
             f"{where} is along the grid's axes, and the centres of the cells between its points are in none of the "

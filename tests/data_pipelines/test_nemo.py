@@ -176,6 +176,54 @@ def test_masks_of_the_mesh_win_over_zeros_on_land(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.hypot(store["uo"][:, 0], store["vo"][:, 0]), speed, atol=2e-6)
 
 
+def climate(folder: Path, globe: Globe) -> dict[str, Path]:
+    """A file a variable, as CMIP has them: standard names, positions of each kind of point, no word of the model."""
+    sizes = {"time": 2, "j": ROWS, "i": COLUMNS}
+    files = {}
+    for name, standard_name, values, water, at in (
+        ("zos", "sea_surface_height_above_geoid", globe.sea, globe.water, globe.t),
+        ("uo", "sea_water_x_velocity", globe.u[:, 0], globe.water_u, globe.u_at),
+        ("vo", "sea_water_y_velocity", globe.v[:, 0], globe.water_v, globe.v_at),
+    ):
+        attrs = {"units": "m" if name == "zos" else "m s-1", "standard_name": standard_name,
+                 "coordinates": "latitude longitude", "_FillValue": np.float32(1e20)}  # fmt: skip
+        files[name] = write(folder / f"{name}_Omon.nc", sizes, {
+            "time": (("time",), np.array([15.5, 45.0]), {"units": "days since 1850-01-01", "calendar": "noleap"}),
+            "latitude": (("j", "i"), at[0], {"units": "degrees_north", "standard_name": "latitude"}),
+            "longitude": (("j", "i"), at[1] % 360, {"units": "degrees_east", "standard_name": "longitude"}),
+            name: (("time", "j", "i"), np.where(water, values, 1e20).astype(np.float32), attrs),
+        })  # fmt: skip
+    return files
+
+
+def test_climate_models_hand_out_a_file_a_variable(tmp_path: Path) -> None:
+    globe = Globe()
+    files = climate(tmp_path, globe)
+    store = open_store(ingest(list(files.values()), to=tmp_path / "s.zarr"))
+    east, north = turned(globe)
+    np.testing.assert_allclose(store["uo"], east[:, 0], atol=1e-6)  # float32 of about 1
+    np.testing.assert_allclose(store["vo"], north[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(store["zos"], np.where(globe.water, globe.sea, np.nan).astype(np.float32))
+    assert calendar_of(store["time"].values) == "noleap"
+    with pytest.raises(ValueError, match=r"^vo_Omon\.nc: variable 'vo' lies on other cells than uo_Omon\.nc"):
+        ingest([files["uo"], files["vo"]], to=tmp_path / "t.zarr")
+
+
+def test_currents_on_the_scalars_points_stay_there(tmp_path: Path) -> None:
+    """Along a curvilinear grid, on the points of the sea level: turned, not averaged; alone, the same."""
+    globe = Globe()
+    globe.u_at = globe.v_at = globe.t
+    globe.water_u = globe.water_v = globe.water
+    files = climate(tmp_path, globe)
+    with_level = open_store(ingest(list(files.values()), to=tmp_path / "s.zarr"))
+    alone = open_store(ingest([files["uo"], files["vo"]], to=tmp_path / "t.zarr"))
+    speed = np.where(globe.water, np.hypot(globe.u[:, 0], globe.v[:, 0]), np.nan)
+    for store in (with_level, alone):
+        np.testing.assert_allclose(np.hypot(store["uo"], store["vo"]), speed, atol=1e-6)
+    inner = slice(1, -1)  # alone nothing is known of what lies beyond the seam
+    np.testing.assert_allclose(with_level["uo"][..., inner], alone["uo"][..., inner], atol=1e-6)
+
+
 def test_many_files_ask_one_neighbour_for_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first file of currents asks them all, those after it the one that knew: opens grow as the files do."""
     files = Globe().write(tmp_path)
