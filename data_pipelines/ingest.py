@@ -17,8 +17,11 @@ from data_pipelines.sources import Given, Source, open_source, require_product, 
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
 from data_pipelines.times import as_text
+from oceanop.variables import VARIABLES
 
 Paths = str | Path | Sequence[str | Path]
+# What else is in files of weather, such as the ice under it, may be beyond understanding.
+_WANTED_OF = {"forcing": [name for name, variable in VARIABLES.items() if variable.role == "forcing"]}
 
 
 def ingest(
@@ -120,7 +123,7 @@ def ingest(
         for role, given in paths.items():
             for path in given:
                 # Product, grid and time origin are those of the sources; what goes along with them is what it is.
-                along, kind = Given(neighbours=given), "auto"
+                along, kind = Given(neighbours=given, wanted=_WANTED_OF.get(role)), "auto"
                 if role == "source":
                     along, kind = Given(paths["static"], given, variables, origin), product
                 source = open_source(path, kind, along)

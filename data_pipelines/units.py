@@ -44,7 +44,7 @@ _PER_MILLE = (
     "‰",
 )
 _SALINITY = dict.fromkeys(_PER_MILLE, (1.0, 0.0))
-_FRACTION = dict.fromkeys(("1", "1.0", "fraction", "-"), (1.0, 0.0))
+_FRACTION = dict.fromkeys(("1", "1.0", "fraction", "-", "(0 - 1)", "(0-1)", "0-1"), (1.0, 0.0))
 _FRACTION |= dict.fromkeys(("%", "percent", "0.01"), (0.01, 0.0))
 _STRESS = {"n m-2": (1.0, 0.0), "pa": (1.0, 0.0), "newton meter-2": (1.0, 0.0), "dyn cm-2": (0.1, 0.0)}
 _PRESSURE = {"pa": (1.0, 0.0), "pascal": (1.0, 0.0), "hpa": (100.0, 0.0), "mb": (100.0, 0.0), "mbar": (100.0, 0.0),
@@ -81,7 +81,7 @@ def conversion(name: str, units: object, where: str) -> Conversion:
         If the unit is absent or means nothing for this quantity.
     """
     canonical = VARIABLES[name].units
-    factors = length_conversion() if canonical == "m" else _TABLE[canonical]
+    factors = _TABLE[canonical]
     if units is None or not str(units).strip():
         raise ValueError(
             f"{where} has no unit; {VARIABLES[name].long_name} is kept in {canonical}. Set its attribute 'units' "
@@ -104,7 +104,8 @@ def _by_udunits(units: str, canonical: str) -> Conversion | None:
 
     ours = cf_units.Unit(canonical)
     try:
-        unit = cf_units.Unit(units)
+        with cf_units.suppress_errors():  # the library complains on stderr besides
+            unit = cf_units.Unit(units)
     except ValueError:
         return None
     # An angle is a number to UDUNITS, and a fraction or a salinity in degrees is a mistake.
@@ -114,9 +115,10 @@ def _by_udunits(units: str, canonical: str) -> Conversion | None:
     return one - zero, zero
 
 
-def length_conversion() -> dict[str, Conversion]:
-    """Units of length and what turns them into metres."""
-    return _LENGTH
+def metres_in(units: object) -> float | None:
+    """Length of a unit, m; None where it is no length (``100 km`` is one, and Arctic grids are kept in it)."""
+    found = _LENGTH.get(normalised(str(units))) or _by_udunits(str(units), "m")
+    return None if found is None else found[0]
 
 
 def normalised(units: str) -> str:

@@ -8,10 +8,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.times import Times, decode
-from data_pipelines.units import length_conversion, normalised
+from data_pipelines.units import metres_in
 
 _VERTICAL = {"depth", "height", "altitude", "model_level_number", "air_pressure"}
 _VERTICAL_NAMES = {"depth", "deptht", "depthu", "depthv", "lev", "level", "z", "s_rho", "height", "z_t"}
+_NOT_10_METRES = 30.0  # models call their lowest level, some 10 to 20 m up, by the same names
 _TIME_NAMES = {"time", "time_counter", "ocean_time", "valid_time", "t"}
 
 
@@ -61,13 +62,21 @@ def read_times(
             "unit like 'hours since 2015-11-16'. Add it to the file."
         )
 
-    def rank(entry: tuple[Hashable, xr.Variable]) -> tuple[bool, bool, bool]:
+    def rank(entry: tuple[Hashable, xr.Variable]) -> tuple[bool, bool, bool, bool]:
         name, variable = entry
+        # What GRIB files become: the time of the analysis is called time, and that of the forecast beside it too.
+        started = "initial time" in str(variable.attrs.get("long_name", "")).lower()
         named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
         dated = " since " in str(variable.attrs.get("units", ""))
-        return (not dated, variable.attrs.get("standard_name") != "time", name != dim and name not in named)
+        is_named = name == dim or name in named
+        return (not dated, started, variable.attrs.get("standard_name") != "time", not is_named)
 
     name, variable = min(candidates, key=rank)
+    if variable.size == 0:
+        raise ValueError(
+            f"{file}: variable '{source_name}' has no step along '{name}', as where a run ended before its first "
+            "output; leave the file out."
+        )
     times = np.atleast_1d(decode(variable, f"{file}: time coordinate '{name}'"))
     if len(times) == 12 and _year(times[0]) <= 1:
         raise ValueError(
@@ -121,6 +130,34 @@ def is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
     )
 
 
+def require_at_10_metres(ds: xr.Dataset, axis: Hashable, where: str) -> None:
+    """Refuse a wind whose one level is a pressure, or far above 10 m.
+
+    Raises
+    ------
+    ValueError
+        Naming the level.
+    """
+    if axis not in ds.variables or ds[axis].size != 1:
+        return
+    attrs = ds[axis].attrs
+    units = str(attrs.get("units", ""))
+    factor = metres_in(units) if units.strip() else None
+    level = float(np.ravel(ds[axis].to_numpy())[0])
+    pressure = attrs.get("standard_name") == "air_pressure" or units.lower() in (
+        "pa",
+        "hpa",
+        "millibars",
+        "mb",
+        "mbar",
+    )
+    if pressure or (factor is not None and level * factor > _NOT_10_METRES):
+        raise ValueError(
+            f"{where} is a wind at {level:g} {units} ('{axis}'); the project keeps the wind at 10 m. Give a file of "
+            "that one."
+        )
+
+
 def scalar_depth(ds: xr.Dataset, array: xr.DataArray) -> float | None:
     """Depth of a field on one level, m, where a scalar coordinate that it names says so; None where none does."""
     named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
@@ -144,7 +181,7 @@ def read_depths(ds: xr.Dataset, dim: Hashable, where: str) -> NDArray[np.float64
             f"{where} lies on terrain-following levels '{dim}', which product 'cf' does not turn into depths; use a "
             "file on depth levels, or, for ROMS and CROCO, product 'roms'."
         )
-    factor, _ = length_conversion().get(normalised(str(attrs.get("units", "m"))), (None, 0.0))
+    factor = metres_in(attrs.get("units", "m"))
     if factor is None:
         raise ValueError(
             f"{where}: its vertical axis '{dim}' has unit '{attrs.get('units')}'; depths are read in m."

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from data_pipelines.positions import Positions, on_sphere
 from data_pipelines.sources.files import first_line
 from data_pipelines.sources.stored import Stored
-from data_pipelines.units import length_conversion, normalised
+from data_pipelines.units import metres_in
 from oceanop.constants import EARTH_RADIUS
 
 _PROJ4 = ("proj4", "proj4_string", "proj4text")
 _SHAPES = {"earth_radius", "semi_major_axis", "semi_minor_axis", "inverse_flattening", "reference_ellipsoid_name",
            "horizontal_datum_name", "geographic_crs_name", "crs_wkt", "spatial_ref", *_PROJ4}  # fmt: skip
+_COINCIDENT = 1e-3  # of the cells: fewer that lie on their neighbour are a pole or a fold
 _DISAGREEMENT = (
     0.2  # cells: more than this between projection and stored positions, and the positions are trusted
 )
@@ -27,18 +29,19 @@ def read_positions(
     ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, where: str
 ) -> Positions:
     """Positions of a field: stored ones, else those of its projection."""
-    stored = _stored_positions(ds, array, y_dim, x_dim)
+    stored = _stored_positions(ds, array, y_dim, x_dim, where)
     projected = _projected_positions(ds, array, y_dim, x_dim, where)
     if projected is None and stored is None:
         raise ValueError(
             f"{where} has neither longitude and latitude nor a grid mapping with projection coordinates; add 'lon' and "
-            "'lat' to the file with their standard_name."
+            "'lat' to the file with their standard_name, or give the grid file of its model with --static."
         )
     if projected is None or (stored is not None and stored.regular):
         assert stored is not None
         return stored
     if stored is None:
-        _require_shape_of_the_earth(ds, array, where)
+        if projected.projection is not None:  # a turned sphere has one shape whatever its size
+            _require_shape_of_the_earth(ds, array, where)
         return projected
     apart = on_sphere(stored.latitude, stored.longitude) - on_sphere(projected.latitude, projected.longitude)
     far = EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max())
@@ -69,7 +72,7 @@ def _mapping_of(ds: xr.Dataset, array: xr.DataArray) -> str | None:
 
 
 def _stored_positions(
-    ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable
+    ds: xr.Dataset, array: xr.DataArray, y_dim: Hashable, x_dim: Hashable, where: str
 ) -> Positions | None:
     named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
 
@@ -96,6 +99,13 @@ def _stored_positions(
             columns, period=360
         )  # across the date line, or from Greenwich to the east and back
         columns = columns[: _distinct(columns)]
+        for axis, values in (("latitude", rows), ("longitude", columns)):
+            step = np.diff(values)
+            if len(values) < 2 or not ((step > 0).all() or (step < 0).all()):
+                raise ValueError(
+                    f"{where}: its {axis}s, {values[0]:g} to {values[-1]:g}, do not run one way over two cells or more;"
+                    " sort the file along them, or cut out a wider region."
+                )
         signed = (columns + 180) % 360 - 180
         columns = signed if (np.diff(signed) > 0).all() else columns
         return Positions.from_axes(rows[::-1] if rows[0] > rows[-1] else rows, columns)
@@ -103,6 +113,13 @@ def _stored_positions(
     # A field of zeros is what a cut-out file leaves where positions were not written.
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or (lat == lat.flat[0]).all():
         return None
+    same = [(np.diff(lat, axis=axis) == 0) & (np.diff(lon, axis=axis) == 0) for axis in (0, 1)]
+    share = max((float(part.mean()) for part in same if part.size), default=0.0)
+    if share > _COINCIDENT:
+        raise ValueError(
+            f"{where}: by its longitude and latitude {100 * share:.1f} % of the neighbouring cells lie at one place, "
+            "as where land was left out of a run; give the model's grid file with --static."
+        )
     return Positions(lat, (lon + 180) % 360 - 180)
 
 
@@ -150,10 +167,12 @@ def _projected_positions(
     attrs = dict(ds[mapping].attrs)
     if attrs.get("grid_mapping_name") == "latitude_longitude":
         return None
+    if attrs.get("grid_mapping_name") == "rotated_latitude_longitude":
+        return _rotated_pole(ds, attrs, y_dim, x_dim, where)
     axes = []
     for dim in (y_dim, x_dim):
         units = str(ds[dim].attrs.get("units", "m"))
-        factor, _ = length_conversion().get(normalised(units), (None, 0.0))
+        factor = metres_in(units)
         if factor is None:
             raise ValueError(f"{where}: its projection axis '{dim}' has unit '{units}'; expected m or km.")
         axes.append(ds[dim].to_numpy().astype(np.float64) * factor)
@@ -172,6 +191,25 @@ def _projected_positions(
             "longitude and latitude to the file."
         ) from error
     return Positions.from_projection(axes[0], axes[1], projection, attrs)
+
+
+def _rotated_pole(
+    ds: xr.Dataset, attrs: dict[Hashable, Any], y_dim: Hashable, x_dim: Hashable, where: str
+) -> Positions:
+    """Cells of axes in degrees around another pole; no plane of metres lies under them."""
+    try:
+        turned = pyproj.CRS.from_cf(attrs)
+    except (pyproj.exceptions.CRSError, KeyError) as error:
+        raise ValueError(
+            f"{where}: its grid mapping has a rotated pole that PROJ does not understand ({first_line(error)}); add "
+            "longitude and latitude to the file."
+        ) from error
+    columns, rows = np.meshgrid(
+        ds[x_dim].to_numpy().astype(np.float64), ds[y_dim].to_numpy().astype(np.float64)
+    )
+    back = pyproj.Transformer.from_crs(turned, turned.source_crs, always_xy=True)
+    longitude, latitude = back.transform(columns, rows)
+    return Positions(latitude, longitude)
 
 
 def is_flipped(ds: xr.Dataset, positions: Positions, y_dim: Hashable) -> bool:

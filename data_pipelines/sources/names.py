@@ -24,14 +24,17 @@ _RELIEF_NAMES = {"z", "elevation", "relief", "topo", "topography", "rose", "alti
 # Names that mean one thing whoever writes them; a star marks a component along the grid's own axis.
 COMMON = {
     "10u": "u10", "u10m": "u10", "10v": "v10", "v10m": "v10", "x_wind_10m": "u10*", "y_wind_10m": "v10*",
-    "mslp": "msl", "prmsl": "msl", "air_pressure_at_sea_level": "msl",
+    "uas": "u10", "ugrd10m": "u10", "ugrd_10maboveground": "u10",
+    "vas": "v10", "vgrd10m": "v10", "vgrd_10maboveground": "v10",
+    "mslp": "msl", "prmsl": "msl", "prmslmsl": "msl", "prmsl_meansealevel": "msl", "psl": "msl",
+    "air_pressure_at_sea_level": "msl",
     "sla": "zos", "adt": "zos", "ssh": "zos", "sst": "tos",
     **dict.fromkeys(_RELIEF_NAMES, "deptho"), "bathymetry": "deptho", "bathy": "deptho",
 }  # fmt: skip
 
 
 def recognised(
-    ds: xr.Dataset, file: str, names: Mapping[str, str] | None = None
+    ds: xr.Dataset, file: str, names: Mapping[str, str] | None = None, along: Given | None = None
 ) -> list[tuple[Variable, str, bool]]:
     """Variables the project knows, the best candidate for each: ``(variable, name in the file, along the grid)``.
 
@@ -40,11 +43,13 @@ def recognised(
     names
         Names a model gives, small letters, to ours; with a star for a component along the grid's own axis. They
         hold where the standard name says nothing to us; names of no model in particular only where there is none.
+    along
+        What is wanted; claims to what nobody wants are no matter. None wants all.
 
     Raises
     ------
     ValueError
-        If two variables have equal claims.
+        If two variables have equal claims to one that is wanted.
     """
     candidates: dict[str, list[tuple[tuple[bool, ...], str, bool]]] = {}
     for key, array in ds.data_vars.items():
@@ -53,20 +58,21 @@ def recognised(
         if array.ndim < 2 or not np.issubdtype(array.dtype, np.number) or source_name in BOUNDARIES:
             continue
         found = _meaning(ds, source_name, array, names or {})
-        if found is None:
+        if found is None or _is_wind_aloft(found[0], array):
             continue
         variable, along_grid = found
         # Components already true east and north beat those along the grid; our own name beats any other, the standard
         # name its aliases; a wind at 10 m says so in its name.
         alias = array.attrs.get("standard_name") != variable.standard_name
-        rank = (along_grid, source_name != variable.name, "10" not in source_name, alias)
+        at_10 = re.search(r"(?<!\d)10(?!\d)", source_name) is not None
+        rank = (along_grid, source_name != variable.name, not at_10, alias)
         candidates.setdefault(variable.name, []).append((rank, source_name, along_grid))
     chosen = []
     for name, found_here in candidates.items():
         if name in ("mask", "cell_area"):
             continue  # the store's own are made from the data
         best = sorted(found_here)
-        if len(best) > 1 and best[0][0] == best[1][0]:
+        if len(best) > 1 and best[0][0] == best[1][0] and (along is None or along.wants(VARIABLES[name])):
             raise ValueError(
                 f"{file}: variables '{best[0][1]}' and '{best[1][1]}' both are {VARIABLES[name].standard_name}; keep "
                 "one of them in the file (ncks -x -v), or give them different standard names."
@@ -116,6 +122,16 @@ def kept_attributes(array: xr.DataArray, along_grid: bool) -> dict[str, str]:
         named = array.attrs.get("standard_name", array.name)
         kept["comment"] = f"read as {named}, along the grid's axis; its long_name, '{said}', says otherwise"
     return kept
+
+
+def _is_wind_aloft(variable: Variable, array: xr.DataArray) -> bool:
+    """Whether a wind says, in its name or long name, that it is at another height than 10 m."""
+    if variable.name not in ("u10", "v10"):
+        return False
+    said = f"{array.name} {array.attrs.get('long_name', '')}".lower()
+    heights = re.findall(r"(?<![\d.])(\d+) ?-?m(?:et(?:er|re)s?)?(?![a-z])", said)
+    heights += [part for match in re.findall(r"^[uv](\d+)\b|^(\d+)[uv]\b", said) for part in match if part]
+    return bool(heights) and "10" not in heights
 
 
 def _meaning(

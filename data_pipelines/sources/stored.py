@@ -13,6 +13,7 @@ from data_pipelines.sources.axes import (
     is_vertical,
     read_depths,
     read_times,
+    require_at_10_metres,
     row_and_column,
     scalar_depth,
 )
@@ -21,6 +22,8 @@ from data_pipelines.sources.source import Values
 from data_pipelines.times import Times, text
 from data_pipelines.units import conversion
 from oceanop.variables import Variable
+
+_NO_UNIT = {"1", "1.0", "", "-", "nondimensional", "dimensionless", "none"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +138,11 @@ def stored_variable(
         # A sea floor written once a step is the same in all.
         array, time_dim = array.isel({time_dim: 0}, drop=True), None
     vertical = next((dim for dim in array.dims if dim != time_dim and is_vertical(ds, dim)), None)
+    if variable.name in ("u10", "v10"):
+        named = str(array.attrs.get("coordinates", array.encoding.get("coordinates", ""))).split()
+        for axis in (vertical, *(name for name in named if name in ds.variables and is_vertical(ds, name))):
+            if axis is not None:
+                require_at_10_metres(ds, axis, where)
     # The atmosphere's height axis of a 10 m wind is no axis of ours.
     if vertical is not None and variable.role != "state" and array.sizes[vertical] == 1:
         array, vertical = array.isel({vertical: 0}, drop=True), None
@@ -148,9 +156,21 @@ def stored_variable(
             "ones. Select one member or level first."
         )
     y_dim, x_dim = row_and_column(ds, horizontal)
-    factor, offset = conversion(variable.name, array.attrs.get("units", default_unit), where)
+    units = array.attrs.get("units", default_unit)
+    if (
+        variable.name == "so"
+        and str(units).strip().lower() in _NO_UNIT
+        and _is_practical(array, default_unit)
+    ):
+        units = "psu"
+    factor, offset = conversion(variable.name, units, where)
     depth = scalar_depth(ds, array) if vertical is None and variable.role == "state" else None
     return Stored(array, where, time_dim, vertical, y_dim, x_dim, times, depth, factor, offset)
+
+
+def _is_practical(array: xr.DataArray, default_unit: str | None) -> bool:
+    """Whether a salinity without a unit is one that has none: by its name, or as its model writes it."""
+    return default_unit is not None or array.attrs.get("standard_name") == "sea_water_practical_salinity"
 
 
 def unusable_fill(array: xr.DataArray) -> str | None:

@@ -203,23 +203,24 @@ def test_an_atmosphere_on_heights_with_a_lying_long_name(tmp_path: Path) -> None
     assert store["u10"].attrs["vector_frame"].startswith("true east and north, turned")
 
 
-def test_projection_axes_in_kilometres(tmp_path: Path) -> None:
-    """The same cells as in metres, and the same area."""
+@pytest.mark.parametrize(("unit", "metres"), [("km", 1000), ("100 km", 100_000)])
+def test_projection_axes_in_kilometres(tmp_path: Path, unit: str, metres: int) -> None:
+    """The same cells as in metres, and the same area; the Arctic of Copernicus counts hundreds of them."""
     stores = []
-    for unit, metres in (("m", 1), ("km", 1000)):
+    for written, size in (("m", 1), (unit, metres)):
         ds = regular(
-            {"time": np.arange(2), "y": np.arange(5) * 20000.0 / metres, "x": np.arange(6) * 20000.0 / metres},
+            {"time": np.arange(2), "y": np.arange(5) * 20000.0 / size, "x": np.arange(6) * 20000.0 / size},
             {"zos": (("time", "y", "x"), random(2, 5, 6),
                      {"units": "m", "standard_name": "sea_surface_height", "grid_mapping": "crs"})},
             time={"units": "hours since 2020-01-01"},
-            x={"standard_name": "projection_x_coordinate", "units": unit},
-            y={"standard_name": "projection_y_coordinate", "units": unit},
+            x={"standard_name": "projection_x_coordinate", "units": written},
+            y={"standard_name": "projection_y_coordinate", "units": written},
         )  # fmt: skip
         ds["crs"] = ((), 0, {"grid_mapping_name": "polar_stereographic", "latitude_of_projection_origin": 90.0,
                              "straight_vertical_longitude_from_pole": 0.0, "standard_parallel": 60.0,
                              "earth_radius": 6371000.0})  # fmt: skip
-        ds.to_netcdf(tmp_path / f"{unit}.nc")
-        stores.append(open_store(ingest(tmp_path / f"{unit}.nc", to=tmp_path / f"{unit}.zarr")))
+        ds.to_netcdf(tmp_path / f"{size}.nc")
+        stores.append(open_store(ingest(tmp_path / f"{size}.nc", to=tmp_path / f"{size}.zarr")))
     for name in ("latitude", "longitude", "cell_area"):
         np.testing.assert_allclose(stores[0][name], stores[1][name], rtol=1e-12)
     np.testing.assert_array_equal(stores[1]["x"], np.arange(6) * 20000.0)
@@ -283,3 +284,131 @@ def test_a_zarr_store_is_a_source_wherever_it_lies(tmp_path: Path, version: int,
     store = open_store(ingest(where, to=tmp_path / "s.zarr"))
     np.testing.assert_array_equal(store["zos"], values.astype(np.float32))
     assert describe(where)["variables"]["zos"]["source_units"] == "m"
+
+
+def weather(folder: Path, **fields: Mapping[str, Any]) -> Path:
+    """Fields along time, latitude and longitude; ``level`` of a field gives it an axis of one."""
+    axes = {"time": np.arange(4), "latitude": np.arange(60, 54, -1.0), "longitude": np.arange(0, 8, 1.0)}
+    dims = tuple(axes)
+    shape = tuple(len(axis) for axis in axes.values())
+    ds = regular(axes, {name: (dims, 5 + random(*shape, seed=number), attrs)
+                        for number, (name, attrs) in enumerate(fields.items())},
+                 time={"units": "hours since 2020-01-01", "standard_name": "time"},
+                 latitude={"units": "degrees_north"}, longitude={"units": "degrees_east"})  # fmt: skip
+    ds.to_netcdf(folder / "weather.nc")
+    return folder / "weather.nc"
+
+
+SPEED = {"units": "m s**-1"}
+
+
+@pytest.mark.parametrize("names", [("uas", "vas"), ("ugrd10m", "vgrd10m"), ("10u", "10v")])
+def test_winds_at_10_m_by_the_names_of_their_services(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = weather(tmp_path, **{names[0]: SPEED, names[1]: SPEED})
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    with netCDF4.Dataset(path) as file:
+        for ours, theirs in zip(("u10", "v10"), names, strict=True):
+            np.testing.assert_array_equal(store[ours], file[theirs][:, ::-1].astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["u100", "100u", "u_component"])
+def test_a_wind_at_100_m_is_none_at_10_m(tmp_path: Path, name: str) -> None:
+    """Beside one at 10 m it is left aside, and alone it is not taken for one."""
+    high = SPEED | {"standard_name": "eastward_wind", "long_name": "100 metre U wind component"}
+    low = SPEED | {"standard_name": "eastward_wind", "long_name": "10 metre U wind component"}
+    path = weather(tmp_path, **{name: high, "10u": low, "v10": SPEED})
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    assert store["u10"].attrs["source_variable"] == "10u"
+    with pytest.raises(ValueError, match=rf"^weather\.nc: none of its variables \({name}\) is known"):
+        ingest(weather(tmp_path, **{name: high}), to=tmp_path / "t.zarr")
+
+
+@pytest.mark.parametrize(
+    ("level", "attrs", "said"),
+    [(850, {"units": "millibars"}, "850 millibars"), (100.0, {"units": "m", "standard_name": "height"}, "100 m")],
+)  # fmt: skip
+@pytest.mark.parametrize("scalar", [False, True])
+def test_a_wind_on_another_level_is_refused(
+    tmp_path: Path, level: float, attrs: Attributes, said: str, scalar: bool
+) -> None:
+    wind = SPEED | {"standard_name": "eastward_wind"}
+    path = weather(tmp_path, u=wind, v=SPEED | {"standard_name": "northward_wind"})
+    with xr.open_dataset(path, decode_times=False) as ds:
+        ds = ds.load().assign_coords(level=((), level, dict(attrs)))
+    ds = ds if scalar else ds.expand_dims("level", 1)
+    ds.to_netcdf(path)
+    with pytest.raises(ValueError, match=rf"^weather\.nc: variable 'u' is a wind at {said} \('level'\)"):
+        ingest(path, to=tmp_path / "s.zarr")
+
+
+def test_a_forecast_in_a_converted_grib_file_is_at_its_valid_time(tmp_path: Path) -> None:
+    """``time`` is when the forecast started, ``valid_time`` six hours later is what the values are of."""
+    path = weather(tmp_path, u10=SPEED, v10=SPEED)
+    with xr.open_dataset(path, decode_times=False) as ds:
+        ds = ds.load()
+    ds["time"].attrs["long_name"] = "initial time of forecast"
+    valid = {"units": "hours since 2020-01-01", "standard_name": "time", "long_name": "time"}
+    ds.assign_coords(valid_time=("time", ds["time"].values + 6, valid)).to_netcdf(path)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    assert store["time"].values[0] == np.datetime64("2020-01-01T06")
+
+
+def test_what_else_is_in_weather_is_no_matter(tmp_path: Path) -> None:
+    """Ice in a unit that nobody knows, in a file that is given for its wind; in the unit of ERA5 it is read."""
+    ice = {"standard_name": "sea_ice_area_fraction", "units": "eighths"}
+    values = random(4, 4, 5)
+    values[:, 0, 0] = np.nan
+    regular({"time": np.arange(4), "lat": np.linspace(56, 58, 4), "lon": np.linspace(1, 5, 5)},
+            {"zos": (("time", "lat", "lon"), values, {"units": "m", "standard_name": "sea_surface_height"})},
+            time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"},
+            lon={"units": "degrees_east"}).to_netcdf(tmp_path / "sea.nc")  # fmt: skip
+    path = weather(tmp_path, u10=SPEED, v10=SPEED, siconc=ice)
+    store = open_store(ingest(tmp_path / "sea.nc", to=tmp_path / "s.zarr", forcing=path))
+    assert {"zos", "u10", "v10"} <= set(store.data_vars)
+    with pytest.raises(ValueError, match=r"variable 'siconc' has unit 'eighths'"):
+        ingest(path, to=tmp_path / "t.zarr")
+
+
+@pytest.mark.parametrize(
+    ("unit", "standard_name"),
+    [("1", "sea_water_practical_salinity"), ("1e-3", "sea_water_salinity"), ("PSU", "sea_water_salinity")],
+)
+def test_practical_salinity_has_no_unit(tmp_path: Path, unit: str, standard_name: str) -> None:
+    path = weather(tmp_path, salinity={"units": unit, "standard_name": standard_name})
+    with netCDF4.Dataset(path) as file:
+        written = file["salinity"][:, ::-1].astype(np.float32)
+    np.testing.assert_array_equal(open_store(ingest(path, to=tmp_path / "s.zarr"))["so"], written)
+
+
+def test_axes_of_a_rotated_pole(tmp_path: Path) -> None:
+    """Longitude and latitude by the rotation of the sphere; wind along the axes turned by the angle it makes."""
+    rlat, rlon = np.arange(-4, 2, 0.5), np.arange(-6, 3, 0.5)
+    pole_latitude, pole_longitude = 35.0, -160.0
+    ds = regular(
+        {"time": np.arange(2), "rlat": rlat, "rlon": rlon},
+        {name: (("time", "rlat", "rlon"), np.full((2, 12, 18), value),
+                {"units": "m s-1", "standard_name": f"{name}_wind", "grid_mapping": "pole"})
+         for name, value in (("x", 10.0), ("y", 0.0))},
+        time={"units": "hours since 2020-01-01"},
+        rlat={"standard_name": "grid_latitude", "units": "degrees"},
+        rlon={"standard_name": "grid_longitude", "units": "degrees"},
+    )  # fmt: skip
+    ds["pole"] = ((), 0, {"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": pole_latitude,
+                          "grid_north_pole_longitude": pole_longitude})  # fmt: skip
+    ds.to_netcdf(tmp_path / "hirlam.nc")
+    store = open_store(ingest(tmp_path / "hirlam.nc", to=tmp_path / "s.zarr"))
+    columns, rows = (np.deg2rad(part) for part in np.meshgrid(rlon, rlat))
+    north, east = np.deg2rad(pole_latitude), np.deg2rad(pole_longitude + 180)
+    x, y, z = np.cos(rows) * np.cos(columns), np.cos(rows) * np.sin(columns), np.sin(rows)
+    x, z = np.sin(north) * x - np.cos(north) * z, np.cos(north) * x + np.sin(north) * z
+    latitude, longitude = np.rad2deg(np.arcsin(z)), np.rad2deg(np.arctan2(y, x) + east)
+    np.testing.assert_allclose(store["latitude"], latitude, atol=1e-9)
+    np.testing.assert_allclose(store["longitude"], longitude, atol=1e-9)
+    # The angle between the two norths, by the sine rule in the triangle of the cell and both poles.
+    sine = np.cos(north) * np.sin(np.deg2rad(longitude) - east) / np.cos(rows)
+    inner = np.s_[
+        :, 1:-1, 1:-1
+    ]  # angles from central differences of the positions; at the rim one-sided ones
+    expected = np.broadcast_to(-10 * sine, (2, *sine.shape))
+    np.testing.assert_allclose(store["v10"].values[inner], expected[inner], atol=0.01)
+    np.testing.assert_allclose(np.hypot(store["u10"], store["v10"]), 10.0, rtol=1e-6)
