@@ -14,7 +14,7 @@ from data_pipelines.regrid import bracket
 from data_pipelines.series import Depths, Series, join
 from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
-from data_pipelines.times import Times, milliseconds, text
+from data_pipelines.times import Times, calendar_of, milliseconds, text
 from oceanop.variables import VARIABLES
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
@@ -146,6 +146,12 @@ def _check_together(first: Series, other: Series) -> None:
         raise ValueError(
             f"{other.where} lies on other cells than {first.where}; all state variables share one grid. Choose with "
             "--variables, or bring them to one grid first."
+        )
+    calendars = calendar_of(first.times), calendar_of(other.times)
+    if calendars[0] != calendars[1]:
+        raise ValueError(
+            f"{first.where} is in the calendar {calendars[0]}, {other.where} in {calendars[1]}; use files of one "
+            "calendar."
         )
     one, two = milliseconds(first.times), milliseconds(other.times)
     if one.shape != two.shape or (one != two).any():

@@ -87,7 +87,7 @@ class Centres:
         """Whether the first column lies beside the last one."""
         at = on_sphere(self.positions.latitude, self.positions.longitude)
         step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
-        return bool(np.median(np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)) < 1.5 * step)
+        return at.shape[1] > 2 and bool(np.median(np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)) < 1.5 * step)
 
     @cached_property
     def has_halo(self) -> bool:
@@ -149,7 +149,7 @@ def _centres(
                 "position, on land too. Give the grid file with --static."
             )
         positions = Positions(planes[0], (planes[1] + 180) % 360 - 180)
-    known = recognised(ds, file, vocabulary.names) if by_scalars else []
+    known = recognised(ds, file, vocabulary.names, around.along) if by_scalars else []
     scalar = next((entry for entry in known if entry[0].axis is None), None)
     if scalar is not None:
         stored = stored_variable(ds, file, scalar[0], scalar[1], vocabulary.units.get(scalar[0].name))
@@ -177,15 +177,19 @@ def _centres(
 
 def _with_angle(positions: Positions, angle: xr.DataArray, file: str) -> Positions:
     radians = _plane(angle)
+    along_rows = positions.angle[0]
     if str(angle.attrs.get("units", "radians")).lower().startswith("deg"):
         radians = np.deg2rad(radians)
-    apart = np.rad2deg(np.abs(np.angle(np.exp(1j * (radians - positions.angle[0])))))
-    if not np.median(apart) <= _ANGLE_AGREES:
+    told = np.isfinite(radians)  # some leave land out
+    if not told.any():
+        return positions
+    apart = np.rad2deg(np.abs(np.angle(np.exp(1j * (radians - along_rows)[told]))))
+    if np.median(apart) > _ANGLE_AGREES:
         raise ValueError(
             f"{file}: its '{angle.name}' differs from the direction of the rows of cells by {np.median(apart):.0f} "
             "degrees in the median; correct it, or leave it out and the positions are used."
         )
-    return replace(positions, x_angle=radians)
+    return replace(positions, x_angle=np.where(told, radians, along_rows))
 
 
 def _plane(array: xr.DataArray) -> np.ndarray:

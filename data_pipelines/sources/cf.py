@@ -34,7 +34,7 @@ def read_source(ds: xr.Dataset, path: Path | str, along: Given | None = None) ->
     name = Path(str(path)).name
     known: dict[tuple[str, str], Positions] = {}
     fields: dict[str, SourceField] = {}
-    for variable, source_name, along_grid in recognised(ds, name):
+    for variable, source_name, along_grid in recognised(ds, name, along=along):
         with left_aside(along, variable):
             fields[variable.name] = _field(ds, name, variable, source_name, along_grid, known)
     require_known(fields, ds, name)

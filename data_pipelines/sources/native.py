@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from data_pipelines.positions import Positions
+from data_pipelines.positions import Positions, on_sphere
 from data_pipelines.sources.beside import Beside
 from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
@@ -23,7 +23,10 @@ from data_pipelines.sources.staggering import (
 )
 from data_pipelines.sources.stored import Stored, stored_variable, unusable_fill
 from data_pipelines.sources.terrain import is_terrain, on_terrain, terrain_levels
+from oceanop.constants import EARTH_RADIUS
 from oceanop.variables import Variable
+
+_SAME_POINTS = 0.25  # cells: half of the way to a face; positions kept in float32 are off by less
 
 
 def read_native(
@@ -63,7 +66,7 @@ class _Model:
 def _read(ds: xr.Dataset, path: Path | str, vocabulary: Vocabulary, around: Beside) -> Source:
     name = Path(str(path)).name
     stored: list[tuple[Variable, bool, Stored]] = []
-    for variable, source_name, along_grid in recognised(ds, name, vocabulary.names):
+    for variable, source_name, along_grid in recognised(ds, name, vocabulary.names, around.along):
         with left_aside(around.along, variable):
             unit = vocabulary.units.get(variable.name)
             stored.append((variable, along_grid, stored_variable(ds, name, variable, source_name, unit)))
@@ -95,6 +98,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         positions, fetch, points = _centred(model, variable, stored)
         kept |= {"source_points": points}
     elif centres is not None and stored.shape == centres.positions.shape:
+        _require_at_centres(model, variable, stored)
         positions, fetch = centres.positions, stored.read
     elif centres is not None:
         raise ValueError(
@@ -129,7 +133,8 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
     if floor is None:
         raise ValueError(
             f"{where} lies on terrain-following levels '{stored.vertical}', and the depth of the sea floor "
-            f"({model.vocabulary.floor[0]}) is in none of the files; give the grid file with --static."
+            f"({', '.join(model.vocabulary.floor) or 'which only ROMS and CROCO name'}) is in none of the files; give "
+            "the grid file with --static, or a file on depth levels."
         )
     assert stored.vertical is not None
     # Some write the floor at every step.
@@ -199,6 +204,8 @@ def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int 
             return shift
     if (stored.y_dim, stored.x_dim) == model.vocabulary.dims:
         return None  # weather, which no coast cuts
+    if (shift := _shift_of_axes(model, stored, axis)) is not None:
+        return shift
     excess = stored.shape[axis] - shape[axis]
     if excess == 0:
         raise ValueError(
@@ -206,6 +213,50 @@ def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int 
             "with its masks with --static."
         )
     return 0 if excess < 0 else -1
+
+
+def _shift_of_axes(model: _Model, stored: Stored, axis: int) -> int | None:
+    """Shift by the axes of the model's own mesh, where faces and centres have one each; None where they have not."""
+    if model.vocabulary.dims is None:
+        return None
+    faces, cells = (stored.y_dim, stored.x_dim)[axis], model.vocabulary.dims[axis]
+    if faces == cells or any(
+        name not in model.ds.variables or model.ds[name].size < 2 for name in (faces, cells)
+    ):
+        return None
+    at, centres = (model.ds[name].to_numpy().astype(np.float64) for name in (faces, cells))
+    apart = float((at[0] - centres[0]) / (centres[1] - centres[0]))
+    return {0.5: 0, -0.5: -1}.get(round(apart, 1))
+
+
+def _require_at_centres(model: _Model, variable: Variable, stored: Stored) -> None:
+    """Refuse a field whose own points are not those of the grid that was found for it.
+
+    Models that have one name for the positions of all kinds of points put them into every file of their own.
+    """
+    assert model.centres is not None
+    if model.vocabulary.dims is not None:
+        return
+    try:
+        own = read_positions(model.ds, stored.array, stored.y_dim, stored.x_dim, stored.where)
+    except ValueError:
+        return  # that is what the grid file is for
+    centres, water = model.centres.positions, model.centres.water
+    apart = on_sphere(own.latitude, own.longitude) - on_sphere(centres.latitude, centres.longitude)
+    distance = EARTH_RADIUS * np.linalg.norm(apart, axis=-1)
+    cells = float(np.median(distance if water is None else distance[water])) / centres.spacing
+    if cells <= _SAME_POINTS:
+        return
+    if variable.axis is not None:
+        raise ValueError(
+            f"{stored.where} lies {cells:.2g} cells away from the centres of the cells, on their faces, where only a "
+            "component along the grid's axes has its points, and its standard_name says that it is true east or north; "
+            f"correct it ({variable.grid_standard_names[0]})."
+        )
+    raise ValueError(
+        f"{stored.where} lies {cells:.2g} cells away, in the median, from the cells of its grid's file; give the grid "
+        "file that belongs to it with --static."
+    )
 
 
 def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:

@@ -28,11 +28,21 @@ ROMS = Vocabulary(
 )  # fmt: skip
 
 
+# CROCO's faces share one dimension with the cells.
+_POINTS = (
+    ("eta_rho", "xi_rho"),
+    ("eta_u", "xi_u"),
+    ("eta_v", "xi_v"),
+    ("eta_rho", "xi_u"),
+    ("eta_v", "xi_rho"),
+)
+
+
 def read_roms(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> Source:
     """A history, average or grid file of ROMS or CROCO; parameters and errors as :func:`read_native`."""
     return read_native(ds, path, along, vocabulary=ROMS)
 
 
 def is_roms(ds: xr.Dataset) -> bool:
-    """Whether a data set has the points of a ROMS grid."""
-    return {"eta_rho", "xi_rho"} <= set(ds.dims)
+    """Whether a data set has points of a ROMS grid, those of the cells or of one kind of face."""
+    return any({eta, xi} <= set(ds.dims) for eta, xi in _POINTS)

@@ -68,8 +68,9 @@ class TerrainLevels:
         s, c = self.s[across], self.stretching[across]
         if self.transform == 1:
             rest = self.critical_depth * (s - c) + floor * c
-            return np.asarray(rest + surface * (1 + rest / floor))
-        share = (self.critical_depth * s + floor * c) / (self.critical_depth + floor)
+            return np.asarray(rest + surface * (1 + rest / np.where(floor == 0, np.nan, floor)))
+        deep = self.critical_depth + floor
+        share = (self.critical_depth * s + floor * c) / np.where(deep == 0, np.nan, deep)
         return np.asarray(surface + (surface + floor) * share)
 
     def surface_depth(self, wet: NDArray[np.bool_], where: str) -> float:

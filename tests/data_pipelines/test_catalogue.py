@@ -80,6 +80,22 @@ def flat(path: Path) -> None:
         file["zos"].grid_mapping = "crs"
 
 
+def changed(change: Callable[[xr.Dataset], xr.Dataset], **options: Any) -> Spoil:
+    """A file written anew after a change."""
+
+    def spoil(path: Path) -> None:
+        with xr.open_dataset(path, decode_times=False) as ds:
+            ds = change(ds.load())
+        ds.to_netcdf(path, **options)
+
+    return spoil
+
+
+def unmarked_in_one_step(path: Path) -> None:
+    unmarked(path)
+    changed(lambda ds: ds.isel(time=[0]))(path)
+
+
 ROWS: list[tuple[str, Spoil, str]] = [
     ("cut off", cut_off, r"^a\.nc has \d+ of the \d+ bytes that its header says; it was cut off"),
     ("no date", with_time(units="second"), r"^a\.nc: time coordinate 'time': its unit is 'second', which names no"),
@@ -89,6 +105,16 @@ ROWS: list[tuple[str, Spoil, str]] = [
     ("twelve months of the year 1", with_time(units="days since 0001-01-01", calendar="360_day"),
      r"^a\.nc: time coordinate 'time' of variable 'zos' has twelve steps in the year 1, as only a climatology"),
     ("months since the year 0", with_time(units="months since 0000-01-01"), r"^a\.nc: time coordinate .* climatology"),
+    ("months", with_time(units="months since 2000-01-01"),
+     r"^a\.nc: time .* into dates .*; write days, hours or seconds"),
+    ("no step", changed(lambda ds: ds.isel(time=slice(0, 0)), unlimited_dims=["time"]),
+     r"^a\.nc: variable 'zos' has no step along 'time', as where a run ended"),
+    ("rows out of order", changed(lambda ds: ds.isel(y=[0, 2, 1, 3, 4, 5])),
+     r"^a\.nc: variable 'zos': its latitudes, 55 to 56, do not run one way"),
+    ("a single column", changed(lambda ds: ds.isel(x=[5])),
+     r"^a\.nc: variable 'zos': its longitudes, .* over two cells"),
+    ("land that is zero in one step", unmarked_in_one_step,
+     r"^a\.nc: variable 'zos' has no missing value and holds 0 on \d+\.\d % of its cells in its one step, as land"),
     ("a time twice", times([0, 1, 1]), r"^a\.nc: time 2020-01-01T01:00:00 occurs twice"),
     ("a time missing", times([0, np.nan]), r"^a\.nc: time coordinate 'time': a time is missing"),
     ("an infinite value", with_value(np.inf), r"^a\.nc: variable 'zos' at 2020-01-01T04:00:00 reaches inf m"),

@@ -360,3 +360,78 @@ def test_the_area_of_a_ring_is_that_of_the_sphere_between_two_circles(tmp_path: 
     exact = 2 * np.pi * EARTH_RADIUS**2 * (rim[0] - rim[1])
     assert float(store["cell_area"].sum()) == pytest.approx(exact, rel=0.03)
     assert "midway between centres" in store["cell_area"].attrs["method"]
+
+
+@pytest.mark.parametrize("at", [0.0, -1.0])
+def test_positions_that_stop_at_land_are_no_positions(tmp_path: Path, at: float) -> None:
+    """Runs that leave land out write one number there; the mesh mask knows better."""
+    globe = Globe()
+    globe.water[:3, :5] = False
+    files = globe.write(tmp_path)
+    with netCDF4.Dataset(files["T"], "a") as file:
+        for name in ("nav_lat", "nav_lon"):
+            file[name][:] = np.where(globe.water, file[name][:], at)
+    with pytest.raises(
+        ValueError, match=r"^grid_T\.nc: variable 'sossheig': by its long.* lie at one place, .* --static\.$"
+    ):
+        ingest(files["T"], to=tmp_path / "s.zarr")
+    store = open_store(ingest(files["T"], to=tmp_path / "t.zarr", static=files["mesh"]))
+    np.testing.assert_allclose(store["latitude"], globe.t[0], atol=1e-12)
+
+
+def test_a_mesh_mask_of_other_cells_is_refused(tmp_path: Path) -> None:
+    """Of the same number of cells, so that only their places tell."""
+    globe = Globe()
+    files = globe.write(tmp_path)
+    with netCDF4.Dataset(files["mesh"], "a") as file:
+        file["gphit"][:] = file["gphit"][:] - 2.0
+    with pytest.raises(
+        ValueError,
+        match=r"^grid_T\.nc: variable 'sossheig' lies \S+ cells away.* give the grid file that belongs",
+    ):
+        ingest(files["T"], to=tmp_path / "s.zarr", static=files["mesh"])
+
+
+def test_a_current_on_the_faces_is_not_true_east(tmp_path: Path) -> None:
+    """Its standard name says so, and taken at its word it would be half a cell off and not turned."""
+    files = Globe().write(tmp_path)
+    with netCDF4.Dataset(files["U"], "a") as file:
+        file["vozocrtx"].standard_name = "eastward_sea_water_velocity"
+    words = r"^grid_U\.nc: variable 'vozocrtx' lies \S+ cells away .* correct it \(x_sea_water_velocity\)\.$"
+    with pytest.raises(ValueError, match=words):
+        ingest([files[name] for name in "TUV"], to=tmp_path / "s.zarr")
+
+
+def test_files_of_two_calendars_name_them(tmp_path: Path) -> None:
+    files = Globe().write(tmp_path)
+    with netCDF4.Dataset(files["U"], "a") as one, netCDF4.Dataset(files["V"], "a") as other:
+        one["time_centered"].calendar = other["time_centered"].calendar = "365_day"
+    with pytest.raises(
+        ValueError, match=r"^grid_T\.nc.* calendar 360_day, grid_U\.nc: .* in noleap; use files"
+    ):
+        ingest([files[name] for name in "TUV"], to=tmp_path / "s.zarr")
+
+
+def test_levels_along_the_floor_need_it(tmp_path: Path) -> None:
+    """Of a model that has no names of its own for its floor."""
+    files = climate(tmp_path, Globe())
+    for name in ("uo", "vo"):
+        with xr.open_dataset(files[name], decode_times=False) as ds:
+            ds = ds.load()
+        ds = ds.expand_dims({"sigma": [-0.9, -0.1]}, 1)
+        ds["sigma"].attrs = {"standard_name": "ocean_sigma_coordinate", "positive": "up"}
+        ds.to_netcdf(files[name])
+    with pytest.raises(
+        ValueError, match=r"^uo_Omon\.nc: variable 'uo' lies on terrain-following levels 'sigma', and"
+    ):
+        ingest(list(files.values()), to=tmp_path / "s.zarr")
+
+
+def test_faces_by_the_nominal_axes_where_no_coast_tells(tmp_path: Path) -> None:
+    """An ocean without land, and as many faces as cells: the mesh's own axes have the faces after the cells."""
+    globe = Globe()
+    globe.water[:] = globe.water_u[:] = globe.water_v[:] = True
+    history, static = mom6(tmp_path, globe, symmetric=False)
+    store = open_store(ingest(history, to=tmp_path / "s.zarr", static=static))
+    speed = np.hypot(*(part[:, 0] for part in globe.centred()))
+    np.testing.assert_allclose(np.hypot(store["uo"], store["vo"]), speed, atol=2e-6)

@@ -7,6 +7,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.io import netcdf_file
 
 from data_pipelines import describe, ingest, open_store
@@ -528,3 +529,60 @@ def test_a_region_is_a_part_of_the_whole(tmp_path: Path, options: dict[str, Any]
     np.testing.assert_allclose(
         part["thetao"].where(full.to_numpy()), blocks.mean().where(full.to_numpy()), atol=0.1
     )
+
+
+def test_a_file_for_each_component(tmp_path: Path) -> None:
+    """Files with the points of one kind of face alone are known by them."""
+    ocean = Ocean(faces=(ROWS - 1, COLUMNS - 1))
+    grid = write(tmp_path / "grid.nc", ocean, fields="")
+    whole = write(tmp_path / "his.nc", ocean)
+    parts = []
+    for name in "uv":
+        with xr.open_dataset(whole, decode_times=False) as ds:
+            ds[[name, "Cs_r", "hc", "Vtransform"]].load().to_netcdf(tmp_path / f"{name}.nc")
+        parts.append(tmp_path / f"{name}.nc")
+    apart, together = (
+        open_store(ingest(sources, to=tmp_path / f"{i}.zarr", static=grid, variables=["uo", "vo"]))
+        for i, sources in enumerate((parts, whole))
+    )
+    for name in ("uo", "vo"):
+        np.testing.assert_array_equal(apart[name], together[name])
+
+
+def test_an_angle_that_leaves_land_out(tmp_path: Path) -> None:
+    """Where it says nothing the positions do."""
+    ocean = Ocean()
+    path = write(tmp_path / "his.nc", ocean)
+    with netCDF4.Dataset(path, "a") as file:
+        file["angle"][:] = np.where(ocean.water, ANGLE, np.nan)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    east, _ = turned(ocean, lambda values: values[:, -1])
+    np.testing.assert_allclose(store["uo"], east, atol=1e-6)  # float32 of about 1
+
+
+@pytest.mark.parametrize("land", [0.0, -HC, np.nan])
+@pytest.mark.parametrize("transform", [1, 2])
+def test_a_floor_that_no_formula_takes_is_land(tmp_path: Path, land: float, transform: int) -> None:
+    """Neither a warning nor other values over the sea."""
+    ocean = Ocean()
+    ocean.floor = np.where(ocean.water, ocean.floor, land)
+    path = write(tmp_path / "his.nc", ocean, transform=transform)
+    store = open_store(ingest(path, to=tmp_path / "s.zarr", depths=[20.0]))
+    ocean.floor = np.where(ocean.water, ocean.floor, 100.0)
+    even = open_store(
+        ingest(write(tmp_path / "even.nc", ocean, transform=transform), to=tmp_path / "e.zarr", depths=[20.0])
+    )
+    np.testing.assert_array_equal(store["thetao"], even["thetao"])
+
+
+@pytest.mark.parametrize("unit", [None, "nondimensional", "1", "PSU"])
+def test_salt_has_no_unit(tmp_path: Path, unit: str | None) -> None:
+    ocean = Ocean()
+    path = write(tmp_path / "his.nc", ocean)
+    with netCDF4.Dataset(path, "a") as file:
+        salt = file.createVariable("salt", "f8", file["temp"].dimensions)
+        salt[:] = file["temp"][:] + 25
+        if unit is not None:
+            salt.units = unit
+    store = open_store(ingest(path, to=tmp_path / "s.zarr"))
+    np.testing.assert_allclose(store["so"], np.where(ocean.water, ocean.temp[:, -1] + 25, np.nan), rtol=1e-7)
