@@ -11,6 +11,7 @@ from data_pipelines.coarsen import Coarsening
 from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
+from data_pipelines.seam import begun_at, first_column
 from data_pipelines.series import Depths, Series, join
 from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
@@ -76,6 +77,9 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
     fine = first.positions
     rows, columns = slice(0, fine.shape[0]), slice(0, fine.shape[1])
     if options["region"] is not None:
+        if begin := first_column(fine, options["region"]):
+            ocean = [begun_at(series, begin) for series in ocean]
+            fine = ocean[0].positions
         rows, columns = fine.region(*options["region"])
         fine = fine.crop(rows, columns)
     coarsening = Coarsening(options["coarsen"], fine.cell_area)

@@ -162,10 +162,27 @@ class Positions:
             x_angle=None if self.x_angle is None else self.x_angle[rows, columns],
         )
 
+    def inside(self, west: float, east: float, south: float, north: float) -> NDArray[np.bool_]:
+        """Which centres lie in a box, degrees, ``[Y, X]``."""
+        width = 360.0 if east - west >= 360 else (east - west) % 360
+        return ((self.longitude - west) % 360 <= width) & (self.latitude >= south) & (self.latitude <= north)
+
+    @cached_property
+    def closes(self) -> bool:
+        """Whether the last column lies beside the first one, as on a grid around the Earth."""
+        if self.shape[1] < 4:
+            return False
+        at = on_sphere(self.latitude, self.longitude)
+        across = np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)
+        along = np.linalg.norm(np.diff(at, axis=1), axis=-1).max(axis=1)
+        return bool((across <= 1.5 * along).all())
+
     def agrees(self, other: "Positions") -> bool:
         """Whether two sources share their cells, to a hundredth of a cell."""
         if self.shape != other.shape:
             return False
+        if np.array_equal(self.latitude, other.latitude) and np.array_equal(self.longitude, other.longitude):
+            return True  # as are those of most series, which need no look at the sphere
         apart = on_sphere(self.latitude, self.longitude) - on_sphere(other.latitude, other.longitude)
         return EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max()) <= 0.01 * max(self.spacing, 1.0)
 
@@ -181,10 +198,7 @@ class Positions:
             raise ValueError(
                 f"region {west},{east},{south},{north} has its south above its north; write it as W,E,S,N."
             )
-        width = 360.0 if east - west >= 360 else (east - west) % 360
-        inside = (
-            ((self.longitude - west) % 360 <= width) & (self.latitude >= south) & (self.latitude <= north)
-        )
+        inside = self.inside(west, east, south, north)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not rows.size:
             raise ValueError(

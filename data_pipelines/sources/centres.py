@@ -83,13 +83,6 @@ class Centres:
         return self.seen if self.mask is None else self.mask[0]
 
     @cached_property
-    def is_cyclic(self) -> bool:
-        """Whether the first column lies beside the last one."""
-        at = on_sphere(self.positions.latitude, self.positions.longitude)
-        step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
-        return at.shape[1] > 2 and bool(np.median(np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)) < 1.5 * step)
-
-    @cached_property
     def has_halo(self) -> bool:
         """Whether the first two columns are the last two once more, as on a grid that is cyclic by its halo."""
         at = on_sphere(self.positions.latitude, self.positions.longitude)
@@ -165,7 +158,7 @@ def _centres(
     if (angle := around.find(vocabulary.angle, positions.shape)) is not None:
         positions = _with_angle(positions, angle, file)
     centres = Centres(positions, None if mask is None else mask_planes(mask), seen)
-    if positions.x_angle is None and centres.is_cyclic:
+    if positions.x_angle is None and positions.closes:
         # At the seam the neighbours are at the other end.
         latitude, longitude = (
             np.pad(part, ((0, 0), (1, 1)), mode="wrap") for part in (positions.latitude, positions.longitude)

@@ -166,7 +166,7 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
         water = product(centres.mask, shift, axis, stored.shape[axis])
     if water is not None:
         water = _levelled(water, stored, where)
-    faces = Faces(stored.read, stored.shape, axis, shift, water, centres.is_cyclic)
+    faces = Faces(stored.read, stored.shape, axis, shift, water, centres.positions.closes)
     first, second = (f"i{number:+d}" if number else "i" for number in (shift, shift + 1))
     points = f"faces of a C-grid, face i between the cells {first} and {second}; a cell has the mean of its wet faces"
     return centres.positions, faces.fetch, points

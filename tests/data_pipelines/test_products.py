@@ -266,6 +266,41 @@ def test_an_axis_across_the_date_line_goes_on(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["zos"], values[:, 1:, 2:5].astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    ("first", "region", "longitude"),
+    [
+        (0, (-4, 5, -10, 10), np.arange(-4, 6, 2)),
+        (-180, (174, -175, -10, 10), np.arange(174, 186, 2)),
+        (-180, (-4, 5, -10, 10), np.arange(-4, 6, 2)),
+        (20, (0, 30, -10, 10), np.arange(0, 32, 2)),
+    ],
+)
+@pytest.mark.parametrize("curved", [False, True])
+def test_a_region_across_the_seam_of_a_global_grid_is_one_piece(
+    tmp_path: Path, first: int, region: tuple[float, ...], longitude: np.ndarray, curved: bool
+) -> None:
+    """Wherever the file begins: the columns of the region in their order, and no others."""
+    lon, lat = first + np.arange(0, 360, 2.0), np.arange(-20, 21, 2.0)
+    values = random(3, len(lat), len(lon))
+    values[:, 10, 40] = np.nan
+    dims = ("time", "y", "x") if curved else ("time", "lat", "lon")
+    ds = regular({"time": np.arange(3)} | ({} if curved else {"lat": lat, "lon": lon}),
+                 {"zos": (dims, values, {"units": "m", "standard_name": "sea_surface_height"})},
+                 time={"units": "hours since 2020-01-01"}, lat={"units": "degrees_north"},
+                 lon={"units": "degrees_east"})  # fmt: skip
+    if curved:
+        for name, plane, unit in zip(
+            ("lon", "lat"), np.meshgrid(lon, lat), ("degrees_east", "degrees_north"), strict=True
+        ):
+            ds[name] = (("y", "x"), plane, {"units": unit})
+    ds.to_netcdf(tmp_path / "globe.nc")
+    store = open_store(ingest(tmp_path / "globe.nc", to=tmp_path / "s.zarr", region=region))
+    row = store["longitude"].values[0] if curved else store["longitude"].values
+    np.testing.assert_array_equal(row, (longitude + 180) % 360 - 180 if curved else longitude)
+    columns = [int(np.flatnonzero((lon - east) % 360 == 0)[0]) for east in longitude]
+    np.testing.assert_array_equal(store["zos"], values[:, 5:16][..., columns].astype(np.float32))
+
+
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("address", ["path", "file", "memory"])
 def test_a_zarr_store_is_a_source_wherever_it_lies(tmp_path: Path, version: int, address: str) -> None:
