@@ -121,11 +121,11 @@ def ingest(
     opened: dict[str, list[Source]] = {role: [] for role in paths}
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
+            # Product, grid and time origin are those of the sources; what goes along with them is what it is.
+            along, kind = Given(neighbours=given, wanted=_WANTED_OF.get(role)), "auto"
+            if role == "source":
+                along, kind = Given(paths["static"], given, variables, origin), product
             for path in given:
-                # Product, grid and time origin are those of the sources; what goes along with them is what it is.
-                along, kind = Given(neighbours=given, wanted=_WANTED_OF.get(role)), "auto"
-                if role == "source":
-                    along, kind = Given(paths["static"], given, variables, origin), product
                 source = open_source(path, kind, along)
                 stack.callback(source.close)
                 opened[role].append(source)

@@ -133,7 +133,11 @@ class Positions:
             along_x, along_y = after - before, above - below
         else:
             centres = on_sphere(self.latitude, self.longitude)
-            along_x, along_y = np.gradient(centres, axis=1), np.gradient(centres, axis=0)
+            along_y = np.gradient(centres, axis=0)
+            if self.closes:  # at the seam the neighbours are at the other end
+                centres = np.concatenate([centres[:, -1:], centres, centres[:, :1]], axis=1)
+            along_x = np.gradient(centres, axis=1)
+            along_x = along_x[:, 1:-1] if self.closes else along_x
         east, north = _local_axes(self.latitude, self.longitude)
         x_east, x_north = (along_x * east).sum(-1), (along_x * north).sum(-1)
         y_east, y_north = (along_y * east).sum(-1), (along_y * north).sum(-1)
@@ -179,6 +183,8 @@ class Positions:
 
     def agrees(self, other: "Positions") -> bool:
         """Whether two sources share their cells, to a hundredth of a cell."""
+        if self is other:
+            return True
         if self.shape != other.shape:
             return False
         if np.array_equal(self.latitude, other.latitude) and np.array_equal(self.longitude, other.longitude):

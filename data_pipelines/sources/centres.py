@@ -142,30 +142,30 @@ def _centres(
                 "position, on land too. Give the grid file with --static."
             )
         positions = Positions(planes[0], (planes[1] + 180) % 360 - 180)
-    known = recognised(ds, file, vocabulary.names, around.along) if by_scalars else []
-    scalar = next((entry for entry in known if entry[0].axis is None), None)
+    held = recognised(ds, file, vocabulary.names, around.along) if by_scalars else []
+    scalar = next((entry for entry in held if entry[0].axis is None), None)
     if scalar is not None:
         stored = stored_variable(ds, file, scalar[0], scalar[1], vocabulary.units.get(scalar[0].name))
         if named[0] is None or named[1] is None:
             positions = read_positions(ds, stored.array, stored.y_dim, stored.x_dim, stored.where)
-        if on_faces and stored.times is not None and stored.shape == positions.shape:
+        mask = around.find(vocabulary.mask, positions.shape)
+        if mask is None and on_faces and stored.times is not None and stored.shape == positions.shape:
             last = len(stored.times) - 1
             whole = (slice(0, size) for size in stored.shape)
             seen = water_of(stored.read(slice(last, last + 1), [0], *whole)[0, 0])
     elif named[0] is None or named[1] is None:
         return None
-    mask = around.find(vocabulary.mask, positions.shape)
+    else:
+        mask = around.find(vocabulary.mask, positions.shape)
+    known = around.along.known
+    positions = known.positions(positions)
     if (angle := around.find(vocabulary.angle, positions.shape)) is not None:
-        positions = _with_angle(positions, angle, file)
-    centres = Centres(positions, None if mask is None else mask_planes(mask), seen)
-    if positions.x_angle is None and positions.closes:
-        # At the seam the neighbours are at the other end.
-        latitude, longitude = (
-            np.pad(part, ((0, 0), (1, 1)), mode="wrap") for part in (positions.latitude, positions.longitude)
-        )
-        angle_there = Positions(latitude, longitude).angle[0][:, 1:-1]
-        centres = replace(centres, positions=replace(positions, x_angle=angle_there))
-    return centres
+        positions = known.positions(_with_angle(positions, angle, file))
+    return Centres(
+        positions,
+        None if mask is None else known.array(mask_planes(mask)),
+        None if seen is None else known.array(seen),
+    )
 
 
 def _with_angle(positions: Positions, angle: xr.DataArray, file: str) -> Positions:

@@ -36,7 +36,7 @@ def read_source(ds: xr.Dataset, path: Path | str, along: Given | None = None) ->
     fields: dict[str, SourceField] = {}
     for variable, source_name, along_grid in recognised(ds, name, along=along):
         with left_aside(along, variable):
-            fields[variable.name] = _field(ds, name, variable, source_name, along_grid, known)
+            fields[variable.name] = _field(ds, name, variable, source_name, along_grid, known, along)
     require_known(fields, ds, name)
     return Source(name, path, fields, dict(ds.attrs), ds.close)
 
@@ -48,12 +48,13 @@ def _field(
     source_name: str,
     along_grid: bool,
     known: dict[tuple[str, str], Positions],
+    along: Given,
 ) -> SourceField:
     stored = stored_variable(ds, file, variable, source_name)
     array, where, plane = stored.array, stored.where, (str(stored.y_dim), str(stored.x_dim))
     depths = stored.depths(ds)
     if plane not in known:
-        known[plane] = read_positions(ds, array, stored.y_dim, stored.x_dim, where)
+        known[plane] = along.known.positions(read_positions(ds, array, stored.y_dim, stored.x_dim, where))
     positions = known[plane]
     if variable.name == "deptho" and is_upward(array):
         stored = replace(stored, factor=-stored.factor, offset=-stored.offset)

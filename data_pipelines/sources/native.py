@@ -85,6 +85,7 @@ def _read(ds: xr.Dataset, path: Path | str, vocabulary: Vocabulary, around: Besi
 
 def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) -> SourceField:
     array, where, centres = stored.array, stored.where, model.centres
+    known = model.around.along.known
     if variable.name == "deptho" and is_upward(array):
         stored = replace(stored, factor=-stored.factor, offset=-stored.offset)
     useless = unusable_fill(array) if variable.role != "static" else None
@@ -106,14 +107,14 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
             "give the grid file that belongs to it with --static."
         )
     else:
-        positions = read_positions(model.ds, array, stored.y_dim, stored.x_dim, where)
+        positions = known.positions(read_positions(model.ds, array, stored.y_dim, stored.x_dim, where))
         fetch = stored.read
     # Over land wind and pressure are as good as over water.
     if variable.role == "state" and centres is not None and centres.mask is not None:
         fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
     if centres is not None and centres.has_halo:
         inner = slice(1, positions.shape[1] - 1)
-        positions = replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner)
+        positions = known.positions(replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner))
         fetch = partial(_without_halo, fetch)
     field = SourceField(
         variable.name,
@@ -138,9 +139,9 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         )
     assert stored.vertical is not None
     # Some write the floor at every step.
-    depth = floor.to_numpy().astype(np.float64).reshape(-1, *positions.shape)[0]
+    depth = known.array(floor.to_numpy().astype(np.float64).reshape(-1, *positions.shape)[0])
     levels = terrain_levels(model.ds, stored.vertical, depth, where)
-    wet = levels.floor > 0 if centres is None or centres.mask is None else centres.mask[0]
+    wet = known.array(levels.floor > 0) if centres is None or centres.mask is None else centres.mask[0]
     return on_terrain(field, levels, wet, model.sea_level)
 
 
@@ -149,7 +150,7 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
     where, centres = stored.where, model.centres
     if centres is None and not model.vocabulary.needs_centres:
         own = read_positions(model.ds, stored.array, stored.y_dim, stored.x_dim, where)
-        return own, stored.read, "as the file has them"
+        return model.around.along.known.positions(own), stored.read, "as the file has them"
     if centres is None:
         raise ValueError(
             f"{where} is along the grid's axes, and the centres of the cells between its points are in none of the "
@@ -158,12 +159,13 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
     assert variable.axis is not None
     axis = 1 - variable.axis
     stored_mask = model.around.find(model.vocabulary.face_masks[variable.axis], stored.shape)
-    water = None if stored_mask is None else mask_planes(stored_mask)
+    known = model.around.along.known
+    water = None if stored_mask is None else known.array(mask_planes(stored_mask))
     shift = _shift(model, stored, axis, water)
     if shift is None:
         return centres.positions, stored.read, "centres of the cells"
     if water is None and centres.mask is not None:
-        water = product(centres.mask, shift, axis, stored.shape[axis])
+        water = known.array(product(centres.mask, shift, axis, stored.shape[axis]))
     if water is not None:
         water = _levelled(water, stored, where)
     faces = Faces(stored.read, stored.shape, axis, shift, water, centres.positions.closes)

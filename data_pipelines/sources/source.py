@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions
+from data_pipelines.sources.known import Known
 from data_pipelines.times import Times
 from oceanop.variables import Variable
 
@@ -105,6 +106,8 @@ class Given:
         Date of the time zero of a file that names none.
     told_centres
         Neighbours that told the centres to a file before, to be asked first; grows as files are opened.
+    known
+        What files opened before had too.
     """
 
     static: Sequence[Path | str] = ()
@@ -112,6 +115,7 @@ class Given:
     wanted: Sequence[str] | None = None
     time_origin: str | None = None
     told_centres: list[Path | str] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
 
     def wants(self, variable: Variable) -> bool:
         """Whether a file that has a variable must be able to give it."""

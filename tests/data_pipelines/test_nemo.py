@@ -1,6 +1,7 @@
 """NEMO and MOM6 files become fields at the centres of the cells, in the calendar of the model."""
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import xarray as xr
 
 from data_pipelines import ingest, open_store
 from data_pipelines.positions import Positions
-from data_pipelines.sources import Given, beside, open_source
+from data_pipelines.sources import Given, Source, beside, open_source
 from data_pipelines.sources.files import open_dataset
 from data_pipelines.times import calendar_of
 from oceanop.constants import EARTH_RADIUS
@@ -245,6 +246,34 @@ def test_many_files_ask_one_neighbour_for_the_grid(tmp_path: Path, monkeypatch: 
         open_source(path, "auto", along).close()
     assert len(opened) == 10 + 9  # 4 of U, 5 of V and the first of T; then that one by the other nine
     assert opened[10:] == [paths[10]] * 9
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_many_files_hold_their_grid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mesh: bool) -> None:
+    """Positions and masks are one object for all files that an ingest opens, and so are the angles found of them."""
+    files = Globe().write(tmp_path)
+    paths = []
+    for name in "TUV":
+        for number in range(4):
+            paths.append(tmp_path / f"{name}{number}.nc")
+            shutil.copy(files[name], paths[-1])
+            with netCDF4.Dataset(paths[-1], "a") as file:
+                file["time_centered"][:] = file["time_centered"][:] + 86400.0 * 60 * number
+    opened: list[Source] = []
+
+    def keep(*given: Any) -> Source:
+        opened.append(open_source(*given))
+        return opened[-1]
+
+    monkeypatch.setattr(sys.modules["data_pipelines.ingest"], "open_source", keep)
+    ingest(paths, to=tmp_path / "s.zarr", static=[files["mesh"]] if mesh else [])
+    sources = opened[: len(paths)]
+    assert len({id(field.positions) for source in sources for field in source.fields.values()}) == 1
+    fetches = [source.fields["uo"].fetch for source in sources if "uo" in source.fields]
+    faces = [getattr(fetch, "args", (fetch,))[0].__self__ for fetch in fetches]  # a mask wraps them once more
+    assert len(faces) == 4
+    assert all(part.water is faces[0].water for part in faces)
+    assert (faces[0].water is not None) == mesh
 
 
 def test_the_top_alone_goes_with_the_mask_of_all_levels(tmp_path: Path) -> None:
