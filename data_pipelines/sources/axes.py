@@ -1,5 +1,6 @@
 """Which axis of a CF variable is time, depth, row and column, and what stands on it."""
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.times import Times, decode
 from data_pipelines.units import metres_in
 
@@ -72,6 +74,12 @@ def read_times(
         return (not dated, started, variable.attrs.get("standard_name") != "time", not is_named)
 
     name, variable = min(candidates, key=rank)
+    units = str(variable.attrs.get("units", "")).strip().lower()
+    if re.fullmatch(r"(milli)?sec(ond)?s?|min(ute)?s?|h|hrs?|hours?|d|days?|s", units):
+        raise NeedsMoreError(
+            f"{file}: time coordinate '{name}': its unit is '{units}', which names no reference date; say from which "
+            "date it counts with --time-origin (time_origin in Python), or set a unit like 'seconds since 2015-11-16'."
+        )
     if variable.size == 0:
         raise ValueError(
             f"{file}: variable '{source_name}' has no step along '{name}', as where a run ended before its first "

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions, on_sphere
-from data_pipelines.sources.files import first_line
+from data_pipelines.sources.files import NeedsMoreError, first_line
 from data_pipelines.sources.stored import Stored
 from data_pipelines.units import metres_in
 from oceanop.constants import EARTH_RADIUS
@@ -32,7 +32,7 @@ def read_positions(
     stored = _stored_positions(ds, array, y_dim, x_dim, where)
     projected = _projected_positions(ds, array, y_dim, x_dim, where)
     if projected is None and stored is None:
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where} has neither longitude and latitude nor a grid mapping with projection coordinates; add 'lon' and "
             "'lat' to the file with their standard_name, or give the grid file of its model with --static."
         )
@@ -116,7 +116,7 @@ def _stored_positions(
     same = [(np.diff(lat, axis=axis) == 0) & (np.diff(lon, axis=axis) == 0) for axis in (0, 1)]
     share = max((float(part.mean()) for part in same if part.size), default=0.0)
     if share > _COINCIDENT:
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where}: by its longitude and latitude {100 * share:.1f} % of the neighbouring cells lie at one place, "
             "as where land was left out of a run; give the model's grid file with --static."
         )

@@ -8,6 +8,10 @@ import xarray as xr
 from data_pipelines.sources.classic import promised_bytes
 
 
+class NeedsMoreError(ValueError):
+    """A file that is sound, and that another file or an option given along with it makes readable."""
+
+
 def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     """Open any file xarray opens, lazily: values decoded on reading, times left as numbers unless asked for.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from data_pipelines.sources.centres import Vocabulary
+from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.sources.native import read_native
 from data_pipelines.sources.source import Given, Source
 
@@ -35,7 +36,7 @@ def read_mom6(ds: xr.Dataset, path: Path | str, along: Given | None = None) -> S
     """
     source = read_native(ds, path, along, vocabulary=MOM6)
     if any(field.positions.regular for field in source.fields.values()):
-        raise ValueError(
+        raise NeedsMoreError(
             f"{source.name} has nominal axes ('xh', 'yh'), which on a turned grid are not where its cells lie; give "
             "ocean_static.nc, with geolon and geolat, with --static."
         )

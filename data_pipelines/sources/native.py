@@ -11,6 +11,7 @@ from data_pipelines.positions import Positions, on_sphere
 from data_pipelines.sources.beside import Beside
 from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
+from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
 from data_pipelines.sources.source import SURFACE, Fetch, Given, Source, SourceField, Values
 from data_pipelines.sources.staggering import (
@@ -90,7 +91,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         stored = replace(stored, factor=-stored.factor, offset=-stored.offset)
     useless = unusable_fill(array) if variable.role != "static" else None
     if useless is not None and (centres is None or centres.mask is None):
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where} {useless}, so land looks like water; give the grid file with its mask with --static, or set its "
             "_FillValue."
         )
@@ -132,7 +133,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         return replace(field, depths=stored.depths(model.ds))
     floor = model.around.find(model.vocabulary.floor, positions.shape)
     if floor is None:
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where} lies on terrain-following levels '{stored.vertical}', and the depth of the sea floor "
             f"({', '.join(model.vocabulary.floor) or 'which only ROMS and CROCO name'}) is in none of the files; give "
             "the grid file with --static, or a file on depth levels."
@@ -152,7 +153,7 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
         own = read_positions(model.ds, stored.array, stored.y_dim, stored.x_dim, where)
         return model.around.along.known.positions(own), stored.read, "as the file has them"
     if centres is None:
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where} is along the grid's axes, and the centres of the cells between its points are in none of the "
             f"files; give the file {model.vocabulary.scalars} along with it, or the grid's own with --static."
         )
@@ -210,7 +211,7 @@ def _shift(model: _Model, stored: Stored, axis: int, water: Mask | None) -> int 
         return shift
     excess = stored.shape[axis] - shape[axis]
     if excess == 0:
-        raise ValueError(
+        raise NeedsMoreError(
             f"{where}: neither masks nor positions tell on which side of the cells its points lie; give the grid file "
             "with its masks with --static."
         )

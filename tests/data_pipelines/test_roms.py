@@ -586,3 +586,22 @@ def test_salt_has_no_unit(tmp_path: Path, unit: str | None) -> None:
             salt.units = unit
     store = open_store(ingest(path, to=tmp_path / "s.zarr"))
     np.testing.assert_allclose(store["so"], np.where(ocean.water, ocean.temp[:, -1] + 25, np.nan), rtol=1e-7)
+
+
+def test_a_file_without_its_grid_is_told_with_what_it_needs(tmp_path: Path) -> None:
+    """To look at a file nothing can be given along with it, so its fields and times are told as they are."""
+    path = write(tmp_path / "his.nc", Ocean(), grid=False, masks="")
+    found = describe(path)
+    assert found["kind"] == "file"
+    assert found["needs"].startswith("his.nc: variable 'zeta' has neither longitude and latitude")
+    assert found["needs"].endswith("or give the grid file of its model with --static.")
+    assert found["grid"] is None
+    assert found["variables"]["u"]["dimensions"] == {
+        "ocean_time": STEPS, "s_rho": LEVELS, "eta_u": ROWS, "xi_u": COLUMNS
+    }  # fmt: skip
+    assert found["variables"]["u"]["units"] == "meter second-1"
+    assert found["time"]["first"] == "2020-01-01T00:00:00"
+    assert found["time"]["steps"] == STEPS
+    undated = describe(write(tmp_path / "croco.nc", Ocean(), units="second"))
+    assert "--time-origin" in undated["needs"]
+    assert undated["time"] is None
