@@ -57,7 +57,7 @@ def ingest(
         drive the open edge (``data.edge_zone`` of a run). They are kept as ``uo_boundary`` and so on.
     product
         How the sources are to be read: ``auto`` looks at each, ``cf`` is what the CF conventions describe; ``roms``
-        (CROCO too), ``nemo`` and ``mom6`` are files as these models write them.
+        (CROCO too), ``nemo``, ``mom6`` and ``wrf`` are files as these models write them.
     variables
         Canonical names to keep; None keeps all that is known.
     depths

@@ -14,18 +14,21 @@ from data_pipelines.sources.mom6 import is_mom6, read_mom6
 from data_pipelines.sources.nemo import is_nemo, read_nemo
 from data_pipelines.sources.roms import is_roms, read_roms
 from data_pipelines.sources.source import Given, Source, SourceField
+from data_pipelines.sources.wrf import is_wrf, read_wrf
 
 PRODUCTS: dict[str, Callable[[xr.Dataset, Path | str, Given], Source]] = {
     "cf": read_source,
     "roms": read_roms,
     "nemo": read_nemo,
     "mom6": read_mom6,
+    "wrf": read_wrf,
 }
 # What a file is, and how it is read then; the first that it looks like.
 _SIGNS = (
     (is_roms, read_roms),
     (is_mom6, read_mom6),
     (is_nemo, read_nemo),
+    (is_wrf, read_wrf),
     (is_curvilinear, read_curvilinear),
 )
 
@@ -38,8 +41,8 @@ def open_source(path: Path | str, product: str = "auto", along: Given | None = N
     Parameters
     ----------
     product
-        ``auto`` looks at the file; ``cf`` reads what the CF conventions describe; ``roms`` (CROCO too), ``nemo`` and
-        ``mom6`` are files as these models write them.
+        ``auto`` looks at the file; ``cf`` reads what the CF conventions describe; ``roms`` (CROCO too), ``nemo``,
+        ``mom6`` and ``wrf`` are files as these models write them.
     along
         What comes along with it: files of its grid and of its series, what is wanted, the origin of its time.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from data_pipelines.sources.axes import has_time
+from data_pipelines.sources.axes import has_time, is_vertical
 from data_pipelines.sources.source import Given
 from oceanop.variables import BOUNDARIES, VARIABLES, Variable, variable_of_standard_name
 
@@ -58,14 +58,17 @@ def recognised(
         if array.ndim < 2 or not np.issubdtype(array.dtype, np.number) or source_name in BOUNDARIES:
             continue
         found = _meaning(ds, source_name, array, names or {})
-        if found is None or _is_wind_aloft(found[0], array):
+        at_floor = found is not None and found[0].role == "state" and "bottom" in source_name.lower()
+        if found is None or at_floor or _is_wind_aloft(found[0], array):
             continue
         variable, along_grid = found
         # Components already true east and north beat those along the grid; our own name beats any other, the standard
         # name its aliases; a wind at 10 m says so in its name.
         alias = array.attrs.get("standard_name") != variable.standard_name
         at_10 = re.search(r"(?<!\d)10(?!\d)", source_name) is not None
-        rank = (along_grid, source_name != variable.name, not at_10, alias)
+        # What has levels holds the surface; what has none, of the same name, may lie anywhere.
+        flat = variable.role == "state" and not any(is_vertical(ds, dim) for dim in array.dims)
+        rank = (along_grid, source_name != variable.name, not at_10, alias, flat)
         candidates.setdefault(variable.name, []).append((rank, source_name, along_grid))
     chosen = []
     for name, found_here in candidates.items():

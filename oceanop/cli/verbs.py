@@ -95,7 +95,7 @@ def ingest(
         typer.Option(help="Store or files of the parent model, whose states drive the domain's open edge."),
     ] = None,
     product: Annotated[
-        str, typer.Option(help="Kind of source: auto, cf, roms (CROCO too), nemo or mom6.")
+        str, typer.Option(help="Kind of source: auto, cf, roms (CROCO too), nemo, mom6 or wrf.")
     ] = ("auto"),
     variables: Annotated[str | None, typer.Option(help="Canonical names, comma separated: uo,vo.")] = None,
     depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",

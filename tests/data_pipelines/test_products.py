@@ -6,6 +6,7 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 
@@ -447,3 +448,65 @@ def test_axes_of_a_rotated_pole(tmp_path: Path) -> None:
     expected = np.broadcast_to(-10 * sine, (2, *sine.shape))
     np.testing.assert_allclose(store["v10"].values[inner], expected[inner], atol=0.01)
     np.testing.assert_allclose(np.hypot(store["u10"], store["v10"]), 10.0, rtol=1e-6)
+
+
+def wrfout(path: Path, *, moving: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A file as WRF writes it, on a Lambert cone; longitude, latitude and the angle of its x axis, radians."""
+    cone = pyproj.Proj("+proj=lcc +lat_1=60 +lat_2=60 +lat_0=60 +lon_0=5 +R=6370000")
+    longitude, latitude = cone(
+        *np.meshgrid(np.arange(12) * 9000.0 + 4e5, np.arange(10) * 9000.0), inverse=True
+    )
+    dims = ("Time", "south_north", "west_east")
+    planes = [np.stack([plane] * 3) for plane in (latitude, longitude)]
+    planes[0][-1] += 0.1 * moving
+    xr.Dataset({
+        "Times": ("Time", np.array([f"2020-01-01_0{hour}:00:00".encode() for hour in range(3)])),
+        "XTIME": ("Time", np.arange(3) * 60.0, {"units": "minutes since simulation start"}),
+        "XLAT": (dims, planes[0], {"units": "degree_north"}), "XLONG": (dims, planes[1], {"units": "degree_east"}),
+        "U10": (dims, np.full((3, 10, 12), 10.0), {"units": "m s-1", "coordinates": "XLONG XLAT XTIME"}),
+        "V10": (dims, np.full((3, 10, 12), -3.0), {"units": "m s-1", "coordinates": "XLONG XLAT XTIME"}),
+        "PSFC": (dims, np.full((3, 10, 12), 1e5), {"units": "Pa"}),
+    }).to_netcdf(path)  # fmt: skip
+    return longitude, latitude, -np.deg2rad(cone.get_factors(longitude, latitude).meridian_convergence)
+
+
+def test_wrf(tmp_path: Path) -> None:
+    """Dates from text, winds turned by the convergence of the meridians of its projection."""
+    longitude, latitude, angle = wrfout(tmp_path / "wrfout_d01.nc")
+    store = open_store(ingest(tmp_path / "wrfout_d01.nc", to=tmp_path / "s.zarr"))
+    np.testing.assert_allclose(store["longitude"], longitude, atol=1e-12)
+    np.testing.assert_allclose(store["latitude"], latitude, atol=1e-12)
+    assert store["time"].values[2] == np.datetime64("2020-01-01T02")
+    assert set(store.data_vars) & {"u10", "v10", "msl"} == {"u10", "v10"}
+    # The angle is found of the cells' positions, by differences over two cells of 9 km: one-sided at the rim.
+    np.testing.assert_allclose(
+        store["u10"], np.stack([10 * np.cos(angle) + 3 * np.sin(angle)] * 3), atol=0.02
+    )
+    np.testing.assert_allclose(
+        store["v10"], np.stack([10 * np.sin(angle) - 3 * np.cos(angle)] * 3), atol=0.02
+    )
+
+
+def test_a_nest_that_moves_is_refused(tmp_path: Path) -> None:
+    wrfout(tmp_path / "nest.nc", moving=True)
+    with pytest.raises(
+        ValueError, match=r"^nest\.nc: 'XLAT' moves in time; give the file of a domain that stays"
+    ):
+        ingest(tmp_path / "nest.nc", to=tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize("flat", ["water_u_bottom", "water_u_15m"])
+def test_a_current_at_the_sea_floor_is_none_at_the_surface(tmp_path: Path, flat: str) -> None:
+    """HYCOM's standard names do not tell them apart; the one with levels has the surface."""
+    deep, plane = ("time", "depth", "lat", "lon"), ("time", "lat", "lon")
+    u = {"units": "m/s", "standard_name": "eastward_sea_water_velocity"}
+    v = {"units": "m/s", "standard_name": "northward_sea_water_velocity"}
+    values = random(2, 2, 4, 5)
+    regular({"time": np.arange(2), "depth": np.array([0.0, 50.0]), "lat": np.linspace(58, 59, 4),
+             "lon": np.linspace(358, 362, 5)},
+            {flat: (plane, values[:, 0] + 1, u), "water_u": (deep, values, u), "water_v": (deep, values, v)},
+            time={"units": "hours since 2000-01-01"}, depth={"units": "m", "positive": "down"},
+            lat={"units": "degrees_north"}, lon={"units": "degrees_east"}).to_netcdf(tmp_path / "hycom.nc")  # fmt: skip
+    store = open_store(ingest(tmp_path / "hycom.nc", to=tmp_path / "s.zarr"))
+    np.testing.assert_array_equal(store["uo"], values[:, 0].astype(np.float32))
+    np.testing.assert_array_equal(store["longitude"], np.linspace(-2, 2, 5))
