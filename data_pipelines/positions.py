@@ -181,6 +181,16 @@ class Positions:
         along = np.linalg.norm(np.diff(at, axis=1), axis=-1).max(axis=1)
         return bool((across <= 1.5 * along).all())
 
+    @cached_property
+    def has_halo(self) -> bool:
+        """Whether the first two columns are the last two once more, as where a model closes its grid by a halo."""
+        if self.shape[1] < 5:
+            return False
+        ends = [0, 1, -2, -1]
+        at = on_sphere(self.latitude[:, ends], self.longitude[:, ends])
+        step = np.median(np.linalg.norm(at[:, 1] - at[:, 0], axis=-1))
+        return bool(np.median(np.linalg.norm(at[:, :2] - at[:, 2:], axis=-1)) < 1e-2 * step)
+
     def agrees(self, other: "Positions") -> bool:
         """Whether two sources share their cells, to a hundredth of a cell."""
         if self is other:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from data_pipelines.positions import Positions, on_sphere
+from data_pipelines.positions import Positions
 from data_pipelines.sources.beside import Beside
 from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.names import recognised
@@ -81,15 +80,6 @@ class Centres:
     def water(self) -> Mask | None:
         """Water at the surface, ``[Y, X]``, from whatever tells it."""
         return self.seen if self.mask is None else self.mask[0]
-
-    @cached_property
-    def has_halo(self) -> bool:
-        """Whether the first two columns are the last two once more, as on a grid that is cyclic by its halo."""
-        at = on_sphere(self.positions.latitude, self.positions.longitude)
-        if at.shape[1] < 5:
-            return False
-        step = np.median(np.linalg.norm(np.diff(at, axis=1), axis=-1))
-        return bool(np.median(np.linalg.norm(at[:, :2] - at[:, -2:], axis=-1)) < 1e-2 * step)
 
 
 def find_centres(around: Beside, vocabulary: Vocabulary, *, on_faces: bool) -> Centres | None:

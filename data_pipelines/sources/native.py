@@ -113,7 +113,7 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
     # Over land wind and pressure are as good as over water.
     if variable.role == "state" and centres is not None and centres.mask is not None:
         fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
-    if centres is not None and centres.has_halo:
+    if centres is not None and centres.positions.has_halo:
         inner = slice(1, positions.shape[1] - 1)
         positions = known.positions(replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner))
         fetch = partial(_without_halo, fetch)
