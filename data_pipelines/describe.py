@@ -9,7 +9,8 @@ import xarray as xr
 
 from data_pipelines.positions import Positions
 from data_pipelines.sources import Source, open_source
-from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.axes import is_time, read_times
+from data_pipelines.sources.files import NeedsMoreError, open_dataset
 from data_pipelines.splits import read_splits
 from data_pipelines.statistics import read_statistics
 from data_pipelines.store import open_unchecked, read_root
@@ -23,6 +24,7 @@ _PROVENANCE = ("title", "institution", "source", "history", "command", "oceanop_
                "checkpoint_sha256", "members", "share", "training_grid", "run", "input_store", "forcing",
                "open_boundaries", "edge_zone", "boundary", "boundary_parent", "license", "references", "time_step",
                "basin", "seed", "coriolis_parameter", "gravity", "depth")  # fmt: skip
+_WORDS = ("standard_name", "long_name", "units")
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -36,7 +38,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     ``kind`` is ``store``, ``forecast`` or ``file``; ``grid``, ``variables``, ``time``, ``wet_share``, ``statistics``
-    and ``provenance`` say the rest. Only text, numbers, booleans, lists, dictionaries and None.
+    and ``provenance`` say the rest. A file that needs another one to be read, as of its model's grid, has a sentence on
+    it under ``needs``, and no ``grid``. Only text, numbers, booleans, lists, dictionaries and None.
 
     Raises
     ------
@@ -53,9 +56,13 @@ def describe(path: str | Path) -> dict[str, Any]:
     elif root is not None and "complete" in root.get("attributes", {}):
         found = _store(path, root)
     else:
-        source = open_source(path)
-        found = _file(source)
-        source.close()
+        try:
+            source = open_source(path)
+        except NeedsMoreError as need:
+            found = _held(path, str(need))
+        else:
+            found = _file(source)
+            source.close()
     return {"path": str(path), **found}
 
 
@@ -126,6 +133,10 @@ def _forecast(path: str | Path) -> dict[str, Any]:
 
 def _file(source: Source) -> dict[str, Any]:
     fields = list(source.fields.values())
+    if not fields:
+        raise ValueError(
+            f"{source.name} holds the grid of a model and no field; give it to 'oceanop ingest' with --static."
+        )
     first = fields[0]
     series = [field.times for field in fields if field.times is not None]
     return {
@@ -147,6 +158,39 @@ def _file(source: Source) -> dict[str, Any]:
         "wet_share": _first_share(source),
         "provenance": {key: str(source.attributes[key]) for key in _PROVENANCE if key in source.attributes},
     }
+
+
+def _held(path: str | Path, need: str) -> dict[str, Any]:
+    """What a file holds that cannot be read on its own, and what it needs."""
+    with open_dataset(path) as ds:
+        return {
+            "kind": "file",
+            "needs": need,
+            "grid": None,
+            "variables": {
+                str(name): {
+                    "dimensions": {str(dim): size for dim, size in array.sizes.items()},
+                    **{key: str(array.attrs[key]) for key in _WORDS if key in array.attrs},
+                }
+                for name, array in ds.data_vars.items()
+                if array.ndim >= 2
+            },
+            "time": _dates(ds, Path(path).name),
+            "wet_share": None,
+            "provenance": _provenance(ds),
+        }
+
+
+def _dates(ds: xr.Dataset, file: str) -> dict[str, Any] | None:
+    """Times of the first field that has any that can be told."""
+    for name, array in ds.data_vars.items():
+        dim = next((dim for dim in array.dims if is_time(ds, dim)), None)
+        if dim is not None and array.ndim >= 2:
+            try:
+                return describe_times(read_times(ds, array, dim, file, str(name)))
+            except NeedsMoreError:
+                return None
+    return None
 
 
 def _first_share(source: Source) -> float:

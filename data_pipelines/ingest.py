@@ -13,12 +13,15 @@ from data_pipelines.build import build
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.series import Depths, parsed_depths
-from data_pipelines.sources import Source, open_source, source_paths
+from data_pipelines.sources import Given, Source, open_source, require_product, source_paths
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
 from data_pipelines.times import as_text
+from oceanop.variables import VARIABLES
 
 Paths = str | Path | Sequence[str | Path]
+# What else is in files of weather, such as the ice under it, may be beyond understanding.
+_WANTED_OF = {"forcing": [name for name, variable in VARIABLES.items() if variable.role == "forcing"]}
 
 
 def ingest(
@@ -34,6 +37,7 @@ def ingest(
     region: Sequence[float] | None = None,
     coarsen: int = 1,
     splits: Mapping[str, Sequence[Any]] | None = None,
+    time_origin: Any = None,
     progress: Progress | None = None,
 ) -> Path:
     """Bring ocean files, and the weather over them, to one store.
@@ -47,12 +51,13 @@ def ingest(
     forcing
         Files with wind, stress or pressure; interpolated to the ocean's cells and times.
     static
-        Files with ``deptho``.
+        Files with ``deptho``, and with the masks and positions of a model's grid.
     boundary
         A store or files of the parent model around a regional domain: its states, on the domain's cells and times, can
         drive the open edge (``data.edge_zone`` of a run). They are kept as ``uo_boundary`` and so on.
     product
-        How the files are to be read: ``auto`` or ``cf``.
+        How the sources are to be read: ``auto`` looks at each, ``cf`` is what the CF conventions describe; ``roms``
+        (CROCO too), ``nemo``, ``mom6`` and ``wrf`` are files as these models write them.
     variables
         Canonical names to keep; None keeps all that is known.
     depths
@@ -65,6 +70,8 @@ def ingest(
     splits
         Name to first and last time, text or dates; None gives 70, 15 and 15 % of the time to train, validation and
         test.
+    time_origin
+        Date, text or any other kind, from which the times of sources count that name none themselves.
     progress
         Called with what is done, steps done, and steps in all.
 
@@ -94,12 +101,14 @@ def ingest(
     }
     if not paths["source"]:
         raise ValueError("no source is given; name at least one file with the ocean's state.")
+    origin = None if time_origin is None else as_text(time_origin)
     options = {
         "product": product,
         "variables": None if variables is None else list(variables),
         "depths": parsed_depths(depths),
         "region": None if region is None else box(region),
         "coarsen": int(coarsen),
+        "time_origin": origin,
         "splits": None
         if splits is None
         else {name: [as_text(end) for end in ends] for name, ends in splits.items()},
@@ -108,11 +117,16 @@ def ingest(
     target = Path(to)
     if _is_done(target, files, options):
         return target
+    require_product(product)
     opened: dict[str, list[Source]] = {role: [] for role in paths}
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
+            # Product, grid and time origin are those of the sources; what goes along with them is what it is.
+            along, kind = Given(neighbours=given, wanted=_WANTED_OF.get(role)), "auto"
+            if role == "source":
+                along, kind = Given(paths["static"], given, variables, origin), product
             for path in given:
-                source = open_source(path, product)
+                source = open_source(path, kind, along)
                 stack.callback(source.close)
                 opened[role].append(source)
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])

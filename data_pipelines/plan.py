@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.coarsen import Coarsening
+from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
+from data_pipelines.seam import begun_at, first_column
 from data_pipelines.series import Depths, Series, join
 from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
-from data_pipelines.times import Times, milliseconds, text
+from data_pipelines.times import Times, calendar_of, milliseconds, text
 from oceanop.variables import VARIABLES
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
@@ -61,9 +63,13 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
     ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
     if not ocean:
         raise ValueError(
-            f"{opened['source'][0].name} holds no series to keep, only {', '.join(opened['source'][0].fields)}; give a "
+            f"{opened['source'][0].name} holds no series to keep, only "
+            f"{', '.join(opened['source'][0].fields) or 'the grid of a model'}; give a "
             "file with an ocean state as the source (sea floor depth goes to --static)."
         )
+    for series in ocean:
+        if is_state(series):
+            require_land_marked(series)
     first = ocean[0]
     for other in ocean[1:]:
         _check_together(first, other)
@@ -71,6 +77,9 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
     fine = first.positions
     rows, columns = slice(0, fine.shape[0]), slice(0, fine.shape[1])
     if options["region"] is not None:
+        if begin := first_column(fine, options["region"]):
+            ocean = [begun_at(series, begin) for series in ocean]
+            fine = ocean[0].positions
         rows, columns = fine.region(*options["region"])
         fine = fine.crop(rows, columns)
     coarsening = Coarsening(options["coarsen"], fine.cell_area)
@@ -85,7 +94,7 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
         if "deptho" in source.fields
     ][:1]
     for source in opened["static"]:
-        if "deptho" not in source.fields:
+        if "deptho" not in source.fields and not source.is_grid:
             raise ValueError(
                 f"{source.name} holds no sea floor depth; static files give deptho. Leave it out."
             )
@@ -141,6 +150,12 @@ def _check_together(first: Series, other: Series) -> None:
         raise ValueError(
             f"{other.where} lies on other cells than {first.where}; all state variables share one grid. Choose with "
             "--variables, or bring them to one grid first."
+        )
+    calendars = calendar_of(first.times), calendar_of(other.times)
+    if calendars[0] != calendars[1]:
+        raise ValueError(
+            f"{first.where} is in the calendar {calendars[0]}, {other.where} in {calendars[1]}; use files of one "
+            "calendar."
         )
     one, two = milliseconds(first.times), milliseconds(other.times)
     if one.shape != two.shape or (one != two).any():

@@ -31,6 +31,11 @@ class Positions:
         PROJ string or CRS that turns ``x, y`` into longitude and latitude.
     mapping
         CF attributes of the grid mapping.
+    x_angle
+        Direction of the x axis as the model itself keeps it, radians anticlockwise from east, ``[Y, X]``; None finds
+        it from the positions.
+    remark
+        What had to be chosen to find them, in words; empty where nothing had.
     """
 
     latitude: Plane
@@ -40,6 +45,8 @@ class Positions:
     x: NDArray[np.float64] | None = None
     projection: str | None = None
     mapping: dict[str, Any] = field(default_factory=dict)
+    x_angle: Plane | None = None
+    remark: str = ""
 
     @classmethod
     def from_axes(cls, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> "Positions":
@@ -126,12 +133,16 @@ class Positions:
             along_x, along_y = after - before, above - below
         else:
             centres = on_sphere(self.latitude, self.longitude)
-            along_x, along_y = np.gradient(centres, axis=1), np.gradient(centres, axis=0)
+            along_y = np.gradient(centres, axis=0)
+            if self.closes:  # at the seam the neighbours are at the other end
+                centres = np.concatenate([centres[:, -1:], centres, centres[:, :1]], axis=1)
+            along_x = np.gradient(centres, axis=1)
+            along_x = along_x[:, 1:-1] if self.closes else along_x
         east, north = _local_axes(self.latitude, self.longitude)
         x_east, x_north = (along_x * east).sum(-1), (along_x * north).sum(-1)
         y_east, y_north = (along_y * east).sum(-1), (along_y * north).sum(-1)
         side = 1 if np.median(x_east * y_north - x_north * y_east) >= 0 else -1
-        return np.arctan2(x_north, x_east), side
+        return np.arctan2(x_north, x_east) if self.x_angle is None else self.x_angle, side
 
     @property
     def spacing(self) -> float:
@@ -152,12 +163,42 @@ class Positions:
             longitude=self.longitude[rows, columns],
             y=None if self.y is None else self.y[rows],
             x=None if self.x is None else self.x[columns],
+            x_angle=None if self.x_angle is None else self.x_angle[rows, columns],
         )
+
+    def inside(self, west: float, east: float, south: float, north: float) -> NDArray[np.bool_]:
+        """Which centres lie in a box, degrees, ``[Y, X]``."""
+        width = 360.0 if east - west >= 360 else (east - west) % 360
+        return ((self.longitude - west) % 360 <= width) & (self.latitude >= south) & (self.latitude <= north)
+
+    @cached_property
+    def closes(self) -> bool:
+        """Whether the last column lies beside the first one, as on a grid around the Earth."""
+        if self.shape[1] < 4:
+            return False
+        at = on_sphere(self.latitude, self.longitude)
+        across = np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)
+        along = np.linalg.norm(np.diff(at, axis=1), axis=-1).max(axis=1)
+        return bool((across <= 1.5 * along).all())
+
+    @cached_property
+    def has_halo(self) -> bool:
+        """Whether the first two columns are the last two once more, as where a model closes its grid by a halo."""
+        if self.shape[1] < 5:
+            return False
+        ends = [0, 1, -2, -1]
+        at = on_sphere(self.latitude[:, ends], self.longitude[:, ends])
+        step = np.median(np.linalg.norm(at[:, 1] - at[:, 0], axis=-1))
+        return bool(np.median(np.linalg.norm(at[:, :2] - at[:, 2:], axis=-1)) < 1e-2 * step)
 
     def agrees(self, other: "Positions") -> bool:
         """Whether two sources share their cells, to a hundredth of a cell."""
+        if self is other:
+            return True
         if self.shape != other.shape:
             return False
+        if np.array_equal(self.latitude, other.latitude) and np.array_equal(self.longitude, other.longitude):
+            return True  # as are those of most series, which need no look at the sphere
         apart = on_sphere(self.latitude, self.longitude) - on_sphere(other.latitude, other.longitude)
         return EARTH_RADIUS * float(np.linalg.norm(apart, axis=-1).max()) <= 0.01 * max(self.spacing, 1.0)
 
@@ -173,10 +214,7 @@ class Positions:
             raise ValueError(
                 f"region {west},{east},{south},{north} has its south above its north; write it as W,E,S,N."
             )
-        width = 360.0 if east - west >= 360 else (east - west) % 360
-        inside = (
-            ((self.longitude - west) % 360 <= width) & (self.latitude >= south) & (self.latitude <= north)
-        )
+        inside = self.inside(west, east, south, north)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not rows.size:
             raise ValueError(

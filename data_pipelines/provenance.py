@@ -39,7 +39,7 @@ def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -
             words += [word for name, (a, b) in value.items() for word in ("--split", f"{name}={a}/{b}")]
         else:
             said = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            words += [f"--{key}", said]
+            words += [f"--{key.replace('_', '-')}", said]
     return shlex.join(words)
 
 

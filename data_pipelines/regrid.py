@@ -108,7 +108,7 @@ def bilinear_weights(
     """
     points = on_sphere(source.latitude, source.longitude)
     number = np.arange(points[..., 0].size).reshape(source.shape)
-    if _closes(points):
+    if source.closes:
         points, number = (
             np.concatenate([points, points[:, :1]], 1),
             np.concatenate([number, number[:, :1]], 1),
@@ -201,15 +201,6 @@ def bracket(
                 f"needs {text(target[at])}; fill the gap or leave these hours out."
             )
     return first.astype(np.int64), fraction
-
-
-def _closes(points: NDArray[np.float64]) -> bool:
-    """Whether the last column is one cell before the first, as on a global grid."""
-    if points.shape[1] < 4:
-        return False
-    across = np.linalg.norm(points[:, 0] - points[:, -1], axis=-1)
-    along = np.linalg.norm(np.diff(points, axis=1), axis=-1).max(axis=1)
-    return bool((across <= 1.5 * along).all())
 
 
 def _inverse_bilinear(

@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions
 from data_pipelines.schema import check_increasing, check_values
-from data_pipelines.sources.source import Source, SourceField, Values, rotate
+from data_pipelines.sources.source import SURFACE, Source, SourceField, Values, near, rotate
 from data_pipelines.times import Times, calendar_of, milliseconds
 from oceanop.variables import VARIABLES
-
-SURFACE = 5.0  # m: a level deeper than this is not the surface
-_NEAR = 0.1  # of the depth asked for (or SURFACE): how far the level may lie that stands for it
 
 Depths = str | Sequence[float]
 
@@ -117,13 +114,11 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
     names: tuple[str, ...] = (name,)
     if frames == {True}:
         names = _pair(name)
-        for source in holders:
-            if any(part not in source.fields or not source.fields[part].along_grid for part in names):
-                raise ValueError(
-                    f"{source.fields[name].where} is a component along the grid's own axis, and the file lacks the "
-                    "other one, so it cannot be turned to east and north; give a file with both."
-                )
-    fields = tuple(tuple(source.fields[part] for part in names) for source in holders)
+    wanted = parsed_depths(depths)
+    fields = tuple(
+        tuple(_at_depths(_component(sources, source, name, part), wanted) for part in names)
+        for source in holders
+    )
     first = fields[0][0]
     for group in fields:
         for field in group:
@@ -188,6 +183,28 @@ def parsed_depths(depths: Depths) -> str | list[float]:
     return [float(depth) for depth in depths]
 
 
+def _component(sources: Sequence[Source], source: Source, name: str, part: str) -> SourceField:
+    """A variable of a file, or the other half of its vector: from the file itself, or from one of the same times."""
+    field = source.fields[name]
+    if part == name:
+        return field
+    assert field.times is not None
+    for other in (source, *sources):
+        half = other.fields.get(part)
+        if half is None or not half.along_grid or half.times is None or len(half.times) != len(field.times):
+            continue
+        if (milliseconds(half.times) == milliseconds(field.times)).all():
+            return half
+    raise ValueError(
+        f"{field.where} is a component along the grid's own axis, and the file lacks the other one, as does every "
+        "file of the same times, so it cannot be turned to east and north; give both."
+    )
+
+
+def _at_depths(field: SourceField, wanted: str | list[float]) -> SourceField:
+    return field if field.at_depths is None else field.at_depths(wanted)
+
+
 def _pair(name: str) -> tuple[str, str]:
     variable = VARIABLES[name]
     assert variable.partner is not None
@@ -214,7 +231,7 @@ def _levels(field: SourceField, depths: Depths) -> tuple[list[int], NDArray[np.f
     for depth in wanted:
         assert not isinstance(depth, str)
         nearest = int(np.argmin(np.abs(field.depths - depth)))
-        if abs(field.depths[nearest] - depth) > max(_NEAR * abs(depth), SURFACE) or nearest in levels:
+        if abs(field.depths[nearest] - depth) > near(depth) or nearest in levels:
             raise ValueError(
                 f"{field.where} has no level of its own near {depth:g} m; its levels are "
                 f"{', '.join(f'{value:g}' for value in field.depths)} m. Choose among them."

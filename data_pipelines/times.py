@@ -50,9 +50,14 @@ def decode(numbers: xr.Variable, where: str) -> Times:
         coder = xr.coders.CFDatetimeCoder(time_unit="ns")
         decoded = np.asarray(coder.decode(numbers.copy(deep=False).load()).values)
     except (ValueError, OverflowError, TypeError) as error:
+        advice = "write days, hours or seconds since a date of the calendar"
+        if re.search(r" since 0+(\D|$)", units):
+            advice = (
+                "years that begin with 0 are those of a climatology, which is not a series. Give real dates"
+            )
         raise ValueError(
             f"{where}: unit '{units}' with calendar '{numbers.attrs.get('calendar', 'standard')}' cannot be turned "
-            f"into dates ({str(error).splitlines()[0]}); a climatology is not a series. Give real dates."
+            f"into dates ({str(error).splitlines()[0].split('. ')[0]}); {advice}."
         ) from error
     if np.issubdtype(decoded.dtype, np.datetime64):
         if np.isnat(decoded).any():

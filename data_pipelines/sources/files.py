@@ -5,7 +5,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from data_pipelines.sources.classic import missing_bytes
+from data_pipelines.sources.classic import promised_bytes
+
+
+class NeedsMoreError(ValueError):
+    """A file that is sound, and that another file or an option given along with it makes readable."""
 
 
 def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
@@ -14,16 +18,19 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cf`.
+        If there is no such file, or it is cut off or no NetCDF or Zarr data set.
     """
     written = str(path)
     if "://" not in written and not Path(written).exists():
         raise FileNotFoundError(f"{written}: no such file; give a NetCDF file, a Zarr store or a URL.")
     is_zarr = written.rstrip("/").endswith(".zarr") or Path(written).is_dir()
-    if Path(written).is_file() and (lost := missing_bytes(Path(written))):
-        raise ValueError(
-            f"{Path(written).name} ends {lost} bytes before its header says; it was cut off on its way, fetch it anew."
-        )
+    if Path(written).is_file():
+        held, promised = Path(written).stat().st_size, promised_bytes(Path(written))
+        if held < promised:
+            raise ValueError(
+                f"{Path(written).name} has {held} of the {promised} bytes that its header says; it was cut off on its "
+                "way, fetch it anew."
+            )
     try:
         with warnings.catch_warnings():
             if is_zarr:  # a store without consolidated metadata is slower to open, and no reason to stop
@@ -36,7 +43,12 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
                 chunks=None,
                 cache=False,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, ImportError) as error:
+        if "://" in written:
+            raise ValueError(
+                f"{written} cannot be opened by xarray ({first_line(error)}); give the address of an OPeNDAP service, "
+                "or of a Zarr store that ends in .zarr, or fetch the file."
+            ) from error
         reason = "its format is not known" if "did not find a match" in str(error) else first_line(error)
         # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
         raise ValueError(

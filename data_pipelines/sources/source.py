@@ -1,6 +1,6 @@
 """What every product gives: fields in our words and units, still along the source's own axes, read on demand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.positions import Positions
+from data_pipelines.sources.known import Known
 from data_pipelines.times import Times
+from oceanop.variables import Variable
+
+SURFACE = 5.0  # m: a level deeper than this is not the surface
+_NEAR = 0.1  # of the depth asked for (or SURFACE): how far the level may lie that stands for it
 
 Values = NDArray[np.float32]
 # (steps, levels, rows, columns) -> [t, z, y, x] in the canonical unit; a field without time or depth has sizes of 1
@@ -40,6 +45,8 @@ class SourceField:
         Reads a block.
     attributes
         CF attributes worth keeping (``cell_methods``).
+    at_depths
+        For a field on terrain-following levels: the field at depths as asked for, ``surface``, ``all`` or metres.
     """
 
     name: str
@@ -52,6 +59,7 @@ class SourceField:
     along_grid: bool
     fetch: Fetch
     attributes: dict[str, Any] = field(default_factory=dict)
+    at_depths: "Callable[[str | list[float]], SourceField] | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +76,8 @@ class Source:
         By canonical name.
     attributes
         Global attributes of the file.
+    is_grid
+        Whether it tells about the grid of other files, so that it may hold no field of its own.
     close
         Lets go of the file; nothing can be fetched afterwards.
     """
@@ -77,6 +87,45 @@ class Source:
     fields: dict[str, SourceField]
     attributes: dict[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    is_grid: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What comes along with a file when it is opened.
+
+    Attributes
+    ----------
+    static
+        Files of the grid, in which a model's masks, positions and sea floor are looked for first.
+    neighbours
+        The other files of the series, in which the centres of a model's cells are looked for last.
+    wanted
+        Canonical names; what else is in the file may be beyond understanding. None wants all.
+    time_origin
+        Date of the time zero of a file that names none.
+    told_centres
+        Neighbours that told the centres to a file before, to be asked first; grows as files are opened.
+    known
+        What files opened before had too.
+    """
+
+    static: Sequence[Path | str] = ()
+    neighbours: Sequence[Path | str] = ()
+    wanted: Sequence[str] | None = None
+    time_origin: str | None = None
+    told_centres: list[Path | str] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+
+    def wants(self, variable: Variable) -> bool:
+        """Whether a file that has a variable must be able to give it."""
+        names = (variable.name, variable.partner)
+        return self.wanted is None or variable.role == "static" or any(name in self.wanted for name in names)
+
+
+def near(depth: float) -> float:
+    """How far from a depth the level may lie that stands for it, m."""
+    return max(_NEAR * abs(depth), SURFACE)
 
 
 def rotate(

@@ -94,7 +94,9 @@ def ingest(
         list[str] | None,
         typer.Option(help="Store or files of the parent model, whose states drive the domain's open edge."),
     ] = None,
-    product: Annotated[str, typer.Option(help="Kind of source: auto or cf.")] = "auto",
+    product: Annotated[
+        str, typer.Option(help="Kind of source: auto, cf, roms (CROCO too), nemo, mom6 or wrf.")
+    ] = ("auto"),
     variables: Annotated[str | None, typer.Option(help="Canonical names, comma separated: uo,vo.")] = None,
     depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",
     region: Annotated[str | None, typer.Option(help="West,East,South,North in degrees.")] = None,
@@ -104,6 +106,9 @@ def ingest(
         typer.Option(
             help="NAME=START/END, for train, validation and test; 70, 15, 15 % of the time where absent."
         ),
+    ] = None,
+    time_origin: Annotated[
+        str | None, typer.Option(help="Date from which times of sources count that name none themselves.")
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -127,6 +132,7 @@ def ingest(
             region=words.region(region),
             coarsen=coarsen,
             splits=words.splits(split),
+            time_origin=time_origin,
             progress=report,
         )
     console.out.print(f"{store}")

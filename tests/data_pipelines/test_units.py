@@ -31,6 +31,18 @@ from oceanop.variables import VARIABLES
         ("tauu", 1, "dyn cm-2", 0.1),
         ("deptho", 1, "km", 1000),
         ("cell_area", 2, "km2", 2e6),
+        # beyond the table, as UDUNITS reads it
+        ("uo", 250, "0.01 m s-1", 2.5),
+        ("u10", 10, "ft/s", 3.048),
+        ("zos", 1, "fathom", 6 * 1200 / 3937),  # of the US survey
+        ("msl", 10.13, "dbar", 101300),
+        ("tos", 509.67, "degR", 10),
+        ("so", 0.035, "kg kg-1", 35),
+        ("so", 0.035, "kg/kg", 35),
+        ("siconc", 400, "1e-3", 0.4),
+        ("tauu", 1, "kg m-1 s-2", 1),
+        *(("tos", 10, unit, 10) for unit in ("DEG C", "degree_Celsius", "deg_C", "C")),
+        *(("so", 35, unit, 35) for unit in ("psu", "G/KG", "1E-3", "pss-78", "PSS", "‰")),
     ],
 )  # fmt: skip
 def test_conversion(name: str, value: float, unit: str, expected: float) -> None:
@@ -45,9 +57,18 @@ def test_the_canonical_unit_changes_nothing(name: str) -> None:
 
 def test_unknown_unit_is_refused_with_a_cure() -> None:
     with pytest.raises(
-        ValueError, match=r"^a\.nc: variable 't' has unit 'furlong'; sea surface temperature is kept in degC"
+        ValueError, match=r"^a\.nc: variable 't' has unit 'bananas'; sea surface temperature is kept in degC"
     ):
-        conversion("tos", "furlong", "a.nc: variable 't'")
+        conversion("tos", "bananas", "a.nc: variable 't'")
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("siconc", "degree"), ("so", "rad"), ("tos", "m"), ("zos", "m s-1"), ("uo", "m"), ("msl", "W/m2")],
+)
+def test_a_unit_of_another_quantity_is_refused(name: str, unit: str) -> None:
+    with pytest.raises(ValueError, match=f"^a\\.nc has unit '{unit}'; .* is kept in {VARIABLES[name].units}"):
+        conversion(name, unit, "a.nc")
 
 
 @pytest.mark.parametrize("unit", [None, "", " "])
