@@ -9,15 +9,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.times import text
-from data_pipelines.units import length_conversion, normalised
+from data_pipelines.units import normalised
 
 FARTHEST = 20.0  # m from the median; the highest tide on Earth, in the Bay of Fundy, reaches 9 m from it
 NOT_STATED = "not stated"
+# Words that headings of gauges have for a length, and no others: a library of units takes "in" or "pt" for one too
 _LENGTHS = {
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1.0),
     **dict.fromkeys(("ft", "feet", "foot"), 0.3048),
-    **dict.fromkeys(("centimeters", "centimetres", "centimeter", "centimetre"), 0.01),
-    **dict.fromkeys(("millimeters", "millimetres", "millimeter", "millimetre"), 0.001),
-    **{unit: factor for unit, (factor, _) in length_conversion().items()},
+    **dict.fromkeys(("cm", "centimeters", "centimetres", "centimeter", "centimetre"), 0.01),
+    **dict.fromkeys(("mm", "millimeters", "millimetres", "millimeter", "millimetre"), 0.001),
 }
 # One offset throughout the year; names of summer time or of places, which change theirs, are not among them
 _ZONES = {
