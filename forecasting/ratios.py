@@ -135,7 +135,7 @@ def ratio_rows(
     -------
     list of dict
         ``count`` is the number of forecasts, a start and a lead each. Where spectra were counted band by band, their
-        ``log_spectrum_error`` is the root mean square over bands of the ratio's natural logarithm.
+        ``log_spectrum_error`` is the root mean square over bands of the ratio's decimal logarithm.
     """
     number = int(blocks.max()) + 1
     drawn = bootstrap.draw(number, seed=seed).numpy()
@@ -184,7 +184,7 @@ def _pool(parts: Sequence[StartSums], blocks: NDArray[np.int64], drawn: Array, s
     for variable in dict.fromkeys(variable for metric, variable, _ in whole if metric == SPECTRUM):
         bands = [score for key, score in out.items() if key[:2] == (SPECTRUM, variable)]
         value, resampled = (
-            np.sqrt(np.mean([np.log(np.maximum(score[i], 1 / CEILING)) ** 2 for score in bands], axis=0))
+            np.sqrt(np.mean([np.log10(np.maximum(score[i], 1 / CEILING)) ** 2 for score in bands], axis=0))
             for i in (0, 1)
         )
         out[SPECTRUM_ERROR, variable, "all"] = (value, resampled, bands[0][2])

@@ -25,6 +25,7 @@ from oceanop.spectra import frequency_power, shared_power
 
 LEADS_SHOWN = (1, 3, 6, 12, 24, 50, 72, 100, 150, 200, 240)
 WINDOWS = ((1, 24), (25, 100), (101, 240))  # h
+PAST = ((51, 240),)  # h: when little is left of the start
 EARLY, LATE = (101, 200), (901, 1000)  # h
 STORM_LEADS, PEAK = 96, 48  # h: a storm is forecast from two days before its peak
 STANDARD_PRESSURE = 101325.0  # Pa
@@ -99,6 +100,13 @@ def score_rows(experiment: Experiment, members: Members) -> tuple[list[Row], lis
                     for name, own in sums.items()
                 }
                 rows += ratio_rows(parts, blocks)
+            for stretch in (part for part in PAST if part[1] <= scale.leads):
+                parts = {
+                    name: [part for each in own for part in each.windows(("rmse", "zos", "all"), [stretch])]
+                    for name, own in sums.items()
+                }
+                found = ratio_rows(parts, blocks, over=over)
+                rows += [row for row in found if is_compared(row)]
         else:
             rows += [
                 {**row, "band": split if row["band"] == "all" else f"{row['band']} {split}"}
@@ -114,12 +122,18 @@ def blocks_of(starts: np.ndarray, leads: int) -> np.ndarray:
     return np.arange(starts.size) if blocks is None else blocks
 
 
+def is_compared(row: Row) -> bool:
+    """Whether a row is a score, or compares the reference with others or others with persistence."""
+    of_reference = row["forecaster"] == REFERENCE or row["metric"] == f"{OVER}persistence"
+    return of_reference or not row["metric"].startswith(OVER)
+
+
 def is_shown(row: Row) -> bool:
     """Whether a row is one of the table's: not every lead, and of single gauges and of ratios only some."""
     whole = row["band"] in ("all", "gauges") or row["metric"] != "rmse"
     if row["metric"].startswith(OVER):
         whole = row["band"] in ("all", "gauges")
-        if row["forecaster"] != REFERENCE and row["metric"] != f"{OVER}persistence":
+        if not is_compared(row):
             return False
     return row["lead_hours"] in ("all", *(f"{lead}" for lead in (LEADS_SHOWN if whole else (24, 240))))
 

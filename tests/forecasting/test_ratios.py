@@ -53,7 +53,8 @@ def test_forecasters_are_compared_resample_by_resample() -> None:
 def test_the_spectrum_s_error_is_the_root_mean_square_of_logarithms() -> None:
     rows = ratio_rows({"a": [sums_of(0, scale=0.3)]}, np.arange(STARTS))
     for row in picked(rows, "a", "log_spectrum_error").values():
-        assert row["value"] == pytest.approx(0.3)  # one band too strong, the other too weak, both by exp(0.3)
+        # one band too strong, the other too weak, both by exp(0.3)
+        assert row["value"] == pytest.approx(0.3 / np.log(10))
 
 
 def test_a_single_block_has_no_interval(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def notebooks() -> dict[str, ModuleType]:
     # Cells of 100' by 75', some forty of them wet, and forecasts of twelve hours
     modules["baltic_tables"].EARLY, modules["baltic_tables"].LATE = (1, 4), (13, 16)
     modules["baltic_tables"].WINDOWS = ((1, 6),)
+    modules["baltic_tables"].PAST = ((7, 12),)
     modules["baltic_tables"].STORM_LEADS, modules["baltic_tables"].PEAK = 8, 6
     modules["baltic_scores"].SPECTRAL_LEADS = (1, 12)
     modules["baltic_scores"].LONG_MODES = 6
@@ -129,6 +130,8 @@ def test_the_experiment_goes_from_its_store_to_tables_pictures_and_a_page(
         ("rmse", "gauges", "12"),
         ("rmse", "extreme", "12"),
         ("rmse", "Klaipeda", "all"),
+        ("rmse", "7-12 h", "12"),
+        ("rmse_over_FNO-one-step", "7-12 h", "12"),
         ("energy_ratio", "1-6 h", "6"),
         ("energy_ratio", "13-16 h", "16"),
         ("energy_growth", "all", "16"),
