@@ -83,7 +83,6 @@ SETTINGS: dict[str, dict[str, list[str]]] = {
         "noise 0.5": ["training.noise=0.5"],
         "without wind": ["data.forcing=[]"],
         "lead weighting 0": ["training.lead_weighting=0"],
-        "dropout 0.1": ["model.dropout=0.1"],
         "width 24": ["model.width=24"],
         "one window only": ["training.windows=1"],
     },

@@ -10,7 +10,7 @@ from oceanop.rollout import rollout
 from oceanop.step import WindowStep
 from training.losses import error_scale, window_loss
 
-NOISE, DROPOUT = 1, 2  # keeps the streams of random numbers of one seed and step apart
+NOISE = 1  # keeps its stream apart from others of the same seed
 
 
 class Objective(nn.Module):
@@ -94,9 +94,3 @@ def history_noise(
         for window in windows
     ]
     return size * torch.from_numpy(np.stack(noise))
-
-
-def seed_dropout(*, seed: int, step: int, rank: int) -> None:
-    """Let dropout depend on the step and the rank alone, so that a resumed run repeats the one that was stopped."""
-    state = np.random.SeedSequence([DROPOUT, seed, step, rank]).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))

@@ -70,8 +70,8 @@ class Descent:
             Which, from 0.
         gradient
             Puts the gradient of this step's batch, at the weights as they are, into ``.grad``. Dual extrapolation asks
-            twice: batch, noise and dropout are then the same both times, so that the two differ by the place where they
-            are taken and by rounding alone.
+            twice: batch and noise are then the same both times, so that the two differ by the place where they are
+            taken and by rounding alone.
 
         Returns
         -------

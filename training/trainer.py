@@ -29,7 +29,7 @@ from training.facts import common_facts, provenance
 from training.folder import begin_folder, begun_by, check_store, last_words, previous_state
 from training.growth import change_growth
 from training.losses import area_weight
-from training.objective import Objective, history_noise, seed_dropout
+from training.objective import Objective, history_noise
 from training.optimizer import Descent, Gradient
 from training.parallel import Ranks, job, join
 from training.runlog import RunLog
@@ -50,7 +50,7 @@ def train(
     does not fall any more ends early, and ``metrics.jsonl`` says so.
 
     Under torchrun the ranks share each batch, and the first of them writes; all read the store, and the folder where
-    they resume. However many they are, they train the operator that one process trains, but for rounding, for dropout,
+    they resume. However many they are, they train the operator that one process trains, but for rounding
     and for the optimizers ``qgenx`` and ``qoda``, whose steps are made of what each rank sends.
 
     Parameters
@@ -246,8 +246,6 @@ class _Trainer:
     def _gradient(self, batch: Batch, interrupted: Callable[[], bool]) -> Gradient:
         """Put the clipped gradient of the batch of all ranks into ``.grad``."""
         training, ranks = self.run.training, self.ranks
-        # What is random depends on the step alone, so that a resumed run draws what the first would have drawn.
-        seed_dropout(seed=training.seed, step=self.done, rank=ranks.rank)
         windows = ranks.rank + ranks.world_size * np.arange(len(batch))
         noise = history_noise(
             batch.history, size=training.noise, seed=training.seed, step=self.done, windows=windows

@@ -14,12 +14,6 @@ class _Operator(Table):
     history: int = Field(6, ge=1, description="past steps of one window")
     width: int = Field(description="hidden channels", ge=1)
     layers: int = Field(4, ge=1, description="spectral layers")
-    dropout: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of channels silenced in training; drawn on each rank by itself, so that their number shows",
-    )
     position: bool = Field(
         True, description="give the position within the domain, which ties the weights to it"
     )

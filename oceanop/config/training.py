@@ -42,7 +42,7 @@ class TrainingConfig(Choice):
     checkpoint_activations: bool = Field(
         False,
         description="compute each layer again in the backward pass instead of keeping what it made; on the CPU in "
-        "float32 layers do so anyway, but for those with dropout",
+        "float32 layers do so anyway",
     )
     optimizer: Literal["adamw", "sgdem", "qgenx", "qoda"] = Field(
         "adamw",

@@ -34,8 +34,6 @@ class FNO(nn.Module):
     gate
         Scale features by learned functions of the static fields in each layer, as FNOtD does; the standard FNO has
         none.
-    dropout
-        Share of the hidden channels that training silences in the channel mixing of each layer.
     checkpoint_activations
         While training, recompute each layer in the backward pass instead of keeping its activations, where layers do
         not do so anyway (:func:`oceanop.operators.layer.spectral_layer`).
@@ -53,7 +51,6 @@ class FNO(nn.Module):
         width: int = 48,
         layers: int = 4,
         gate: bool = False,
-        dropout: float = 0.0,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
@@ -74,7 +71,6 @@ class FNO(nn.Module):
             hidden_channels=width,
             n_layers=layers,
             positional_embedding=None,
-            channel_mlp_dropout=dropout,
             conv_module=ChannelsFirstConv,
         )
         self.gates = nn.ModuleList(Gate(static_channels, width) for _ in range(layers if gate else 0))
@@ -83,7 +79,7 @@ class FNO(nn.Module):
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         """Future states of one window; shapes as :meth:`FNOtD.forward`."""
         check_inputs(self, history, forcing, static)
-        with alone(history, self):
+        with alone(history):
             return self._future(history, forcing, static)
 
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
@@ -114,7 +110,6 @@ class FNO(nn.Module):
             ),
             gates=gate.factors(static.permute(1, 2, 0)) if isinstance(gate, Gate) else None,
             active=(inner, inner),
-            silence=tuple(mixing.dropout or ()),
             recompute=self.training and self.checkpoint_activations,
         )
 

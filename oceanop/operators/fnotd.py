@@ -40,8 +40,6 @@ class FNOtD(nn.Module):
         Steps that one point of the time axis inside the network holds in its channels; history and horizon are
         multiples of it. The transform then resolves frequencies up to one period in ``2 * patch`` steps, those above
         are left to lifting and projection, and a layer costs ``patch`` times less.
-    dropout
-        Share of the channels that training silences in each layer.
     checkpoint_activations
         While training, recompute each layer in the backward pass instead of keeping its activations, where layers do
         not do so anyway (:func:`oceanop.operators.layer.spectral_layer`).
@@ -61,7 +59,6 @@ class FNOtD(nn.Module):
         gate: bool = True,
         padding: Sequence[int] = (0, 0, 0),
         patch: int = 1,
-        dropout: float = 0.0,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
@@ -82,7 +79,7 @@ class FNOtD(nn.Module):
         channels = patch * (state_channels + forcing_channels) + static_channels + 2
         self.lifting = nn.Sequential(nn.Linear(channels, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.blocks = nn.ModuleList(
-            _Block(width, modes, static_channels if gate else 0, dropout) for _ in range(layers)
+            _Block(width, modes, static_channels if gate else 0) for _ in range(layers)
         )
         self.projection = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, patch * state_channels)
@@ -106,7 +103,7 @@ class FNOtD(nn.Module):
             ``[batch, state, horizon, y, x]``: the last state plus the learned change, 0 on land.
         """
         check_inputs(self, history, forcing, static)
-        with alone(history, self):
+        with alone(history):
             return self._future(history, forcing, static)
 
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
@@ -135,12 +132,11 @@ class FNOtD(nn.Module):
 class _Block(nn.Module):
     """``x + MLP(GELU(g2 * S(g1 * x) + W x))`` with gates ``g = 1 + MLP(static)``."""
 
-    def __init__(self, width: int, modes: Sequence[int], static_channels: int, dropout: float) -> None:
+    def __init__(self, width: int, modes: Sequence[int], static_channels: int) -> None:
         super().__init__()
         self.spectral = SpectralConv(width, width, modes)
         self.pointwise = nn.Linear(width, width)
         self.mixing = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.dropout = nn.Dropout(dropout)
         self.gate = Gate(static_channels, width) if static_channels else None
 
     def forward(self, x: Tensor, static: Tensor, wanted: slice, *, recompute: bool) -> Tensor:
@@ -150,7 +146,6 @@ class _Block(nn.Module):
             self.spectral,
             Pointwise(*linear_weights(self.pointwise), *widen, *narrow),
             gates=None if self.gate is None else self.gate.factors(static),
-            silence=(self.dropout,),
             wanted=wanted,
             recompute=recompute,
         )

@@ -1,6 +1,5 @@
 """One layer of either operator: a spectral convolution beside a pointwise map, then a pointwise perceptron."""
 
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
@@ -56,7 +55,6 @@ def spectral_layer(
     *,
     gates: tuple[Tensor, Tensor] | None = None,
     active: tuple[bool, bool] = (True, False),
-    silence: tuple[nn.Dropout, ...] = (),
     wanted: slice = slice(None),
     recompute: bool = False,
 ) -> Tensor:
@@ -76,18 +74,14 @@ def spectral_layer(
         ``g1`` and ``g2``, ``[y, x, channel]`` each; None for 1.
     active
         Whether ``first`` and ``last`` are GELU; else they leave what they are given.
-    silence
-        Dropouts behind ``GELU`` and ``narrow``, or behind ``narrow`` alone.
     wanted
         Steps of time to return, over (t, y, x); past the convolution, the others need no work.
     recompute
         Compute the inside of the layer again in the backward pass instead of keeping it.
     """
-    if runs_in_cache(x) and not _silences(silence):
+    if runs_in_cache(x):
         return _in_cache(x, convolution, pointwise, gates, active, wanted)
-    layer = partial(
-        _chain, convolution=convolution, gates=gates, active=active, silence=silence, wanted=wanted
-    )
+    layer = partial(_chain, convolution=convolution, gates=gates, active=active, wanted=wanted)
     return run_layer(layer, x, pointwise, recompute=recompute)
 
 
@@ -118,16 +112,9 @@ def runs_in_cache(x: Tensor) -> bool:
     )
 
 
-def alone(x: Tensor, operator: nn.Module) -> AbstractContextManager[None]:
-    """Where all layers work on ``x`` in the cache: no teams of threads beside (:func:`workers.without_teams`).
-
-    Layers with dropout are chains of operations while they are trained, which want a team.
-    """
-    return without_teams() if runs_in_cache(x) and not _silences(operator.modules()) else nullcontext()
-
-
-def _silences(modules: Iterable[nn.Module]) -> bool:
-    return any(isinstance(each, nn.Dropout) and each.training and each.p > 0 for each in modules)
+def alone(x: Tensor) -> AbstractContextManager[None]:
+    """Where layers work on ``x`` in the cache: no teams of threads beside (:func:`workers.without_teams`)."""
+    return without_teams() if runs_in_cache(x) else nullcontext()
 
 
 def _in_cache(
@@ -163,18 +150,15 @@ def _chain(
     convolution: SpectralConv,
     gates: tuple[Tensor, Tensor] | None,
     active: tuple[bool, bool],
-    silence: tuple[nn.Dropout, ...],
     wanted: slice,
 ) -> Tensor:
     before, after = (1.0, 1.0) if gates is None else gates
     first, last = (functional.gelu if on else _same for on in active)
-    dropouts: tuple[Callable[[Tensor], Tensor], ...] = (_same, _same, *silence)
-    inner, outer = dropouts[-2:]
     convolved = after * convolution(before * x)[:, wanted]
     x = x[:, wanted]
     opened = first(convolved + functional.linear(x, pointwise.weight, pointwise.bias))
-    opened = inner(functional.gelu(functional.linear(opened, pointwise.widen, pointwise.widen_bias)))
-    mixed = outer(functional.linear(opened, pointwise.narrow, pointwise.narrow_bias))
+    opened = functional.gelu(functional.linear(opened, pointwise.widen, pointwise.widen_bias))
+    mixed = functional.linear(opened, pointwise.narrow, pointwise.narrow_bias)
     result: Tensor = last(mixed + (x if pointwise.skip is None else pointwise.skip * x))
     return result
 

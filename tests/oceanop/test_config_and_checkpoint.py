@@ -170,9 +170,9 @@ def test_options_of_optimizers_are_refused_where_they_turn_nothing(
 def test_an_optimizer_has_a_learning_rate_that_suits_it_unless_told() -> None:
     suited = {"adamw": 3e-3, "sgdem": 0.1, "qgenx": 0.3, "qoda": 0.3}
     for optimizer, rate in suited.items():
-        run = load_run("norkyst-fnotd", [f"training.optimizer={optimizer}"])
+        run = load_run("norkyst-fno", [f"training.optimizer={optimizer}"])
         assert run.training.learning_rate == rate
-        told = load_run("norkyst-fnotd", [f"training.optimizer={optimizer}", "training.learning_rate=0.7"])
+        told = load_run("norkyst-fno", [f"training.optimizer={optimizer}", "training.learning_rate=0.7"])
         assert told.training.learning_rate == 0.7
     assert load_run("norkyst-fnotd").training.optimizer == "adamw"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanop import FNO, FNOtD
-from oceanop.operators import fused, layer, workers
+from oceanop.operators import fused, workers
 from oceanop.operators.gelu import gelu, gelu_and_slope
 from oceanop.operators.layer import Gate, Pointwise, perceptron, spectral_layer
 from oceanop.operators.spectral import SpectralConv
@@ -354,29 +354,6 @@ def test_autocast_around_the_backward_pass_alone_rounds_nothing(kind: type[nn.Mo
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
             gradients += torch.autograd.grad(loss, list(operator.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
-
-
-@pytest.mark.parametrize("kind", [FNO, FNOtD])
-def test_layers_with_dropout_have_the_team_while_they_are_trained(
-    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operator, inputs = make_operator(kind, dropout=0.1)
-    chain, seen = layer._chain, []
-
-    def watched(*inputs: Any, **options: Any) -> Tensor:
-        seen.append(torch.get_num_threads())
-        return chain(*inputs, **options)
-
-    monkeypatch.setattr(layer, "_chain", watched)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        operator(*inputs)
-        assert seen == [3, 3]
-        operator.eval()(*inputs)  # in the cache
-        assert seen == [3, 3]
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", [FNO, FNOtD])

@@ -79,7 +79,6 @@ def tiny_run(**training: object) -> Run:
                 "modes": [4, 2, 4],
                 "width": 8,
                 "layers": 2,
-                "dropout": 0.1,
             },
             "training": {
                 "steps": 12,

@@ -26,17 +26,15 @@ class Stopped(Exception):
     """As if the process had ended here."""
 
 
-def small_run(
-    *, dropout: float = 0.0, width: int = 8, compression: dict[str, Any] | None = None, **training: Any
-) -> Run:
-    """A run whose batch two ranks can share; without dropout, unless asked, which differs with the ranks."""
+def small_run(*, width: int = 8, compression: dict[str, Any] | None = None, **training: Any) -> Run:
+    """A run whose batch two ranks can share."""
     run = tiny_run(**{"batch_size": 4, **training}).model_dump()
-    run["model"] |= {"dropout": dropout, "width": width}
+    run["model"]["width"] = width
     run["compression"] = compression or {}
     return parse_run(run)
 
 
-LONG = {"steps": 60, "validate_every": 20, "dropout": 0.1}
+LONG = {"steps": 60, "validate_every": 20}
 QUANTIZED = {
     "width": 16,  # of which spectral weights are large enough to be quantized
     "compression": {"method": "alq", "bits": 4, "down_bits": 8, "warmup_steps": 3, "error_feedback": True},

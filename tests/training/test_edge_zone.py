@@ -153,10 +153,7 @@ def test_a_missing_boundary_value_in_training_is_told(driven_store: Path, tmp_pa
 
 
 def test_two_ranks_train_what_one_does(driven_store: Path, tmp_path: Path) -> None:
-    run = parse_run(
-        zone_run(steps=4, batch_size=4).model_dump()
-        | {"model": {**tiny_run().model.model_dump(), "dropout": 0.0}}
-    )
+    run = zone_run(steps=4, batch_size=4)
     train(run, driven_store, tmp_path / "one")
     (tmp_path / "run.toml").write_text(run_to_toml(run))
     words = ["train", str(tmp_path / "run.toml"), "--data", str(driven_store), "--to", str(tmp_path / "two")]

@@ -51,7 +51,7 @@ class Stopped(Exception):
 
 
 def run_with(name: str, *, compression: dict[str, Any] | None = None, **training: Any) -> Run:
-    """A run of seconds, without dropout, which differs with the ranks."""
+    """A run of seconds."""
     table: dict[str, Any] = {
         "model": {
             "name": "FNOtD",
