@@ -32,7 +32,7 @@ def table_rows() -> list[list[str]]:
     return [
         [cell.strip().strip("*") for cell in line.strip("|").split("|")]
         for line in README.splitlines()
-        if re.match(r"\| [*\w-]+ (\(seed \d\) )?\|( [*\d.]+ \|){7}", line)
+        if re.match(r"\| [*\w-]+ (\(seed \d\) )?\|( [*\d.]+ \|){7} [\d.]+–", line)
     ]
 
 
@@ -50,6 +50,7 @@ def test_the_table_has_every_forecaster() -> None:
     assert named == {forecaster for forecaster, _ in scores()}
 
 
+BALTIC = {"baltic-averaged": "equal cost: {}", "baltic-month": "it is {}"}
 METHODS = {  # as the README calls them, in the exchange's measurements, and in the training curves
     "float32": ("float32", "off"),
     "fp16": ("float16", "fp16"),
@@ -139,6 +140,52 @@ def comparison_table() -> list[str]:
 @pytest.mark.parametrize("line", [*step_table(), *comparison_table()])
 def test_the_tables_of_steps_and_of_the_comparison_are_those_that_were_measured(line: str) -> None:
     assert line in README.splitlines()
+
+
+def baltic_table(scale: str) -> list[str]:
+    """The README's table of a scale of the Baltic experiment, of operators at equal cost and what is beside them."""
+    values = {
+        (row["forecaster"], row["variable"], row["metric"], row["band"], row["lead_hours"]): float(
+            row["value"]
+        )
+        for row in results(f"{scale}/scores.csv")
+    }
+    seconds: dict[str, list[float]] = {}
+    for row in results(f"{scale}/costs.csv"):
+        seconds.setdefault(row["forecaster"], []).append(float(row["forecast_seconds"]))
+    lines = []
+    for name, spent in seconds.items():
+        if "-equal-" in name:
+            continue
+        cells = [values[name, "zos", "rmse", "all", lead] for lead in ("1", "6", "24", "50", "100", "240")]
+        cells += [values[name, "zos", "rmse", "gauges", "24"]]
+        words = [f"{value:.3f}" for value in cells]
+        words += [f"{values[name, 'energy', 'energy_ratio', '101-240 h', '240']:.2f}"]
+        words += [f"{values[name, 'zos', 'log_spectrum_error', 'all', '240']:.2f}"]
+        lines.append(f"| {' | '.join([name, *words, f'{sum(spent) / len(spent):.2f} s'])} |")
+    return lines
+
+
+@pytest.mark.parametrize("line", baltic_table("baltic-averaged"))
+def test_the_table_of_the_baltic_is_the_one_that_was_measured(line: str) -> None:
+    assert line in README.splitlines()
+
+
+@pytest.mark.parametrize("scale", BALTIC)
+def test_the_readme_quotes_the_errors_past_50_hours_with_their_intervals(scale: str) -> None:
+    rows = {
+        row["metric"]: [float(row[name]) for name in ("value", "low", "high")]
+        for row in results(f"{scale}/scores.csv")
+        if (row["forecaster"], row["variable"], row["band"]) == ("FNOtD", "zos", "51-240 h")
+    }
+    named = {"-one-step-vanilla": "the one-step FNO's", "-one-step": "the unrolled one's"}
+    named["-channels"] = "that with time in channels"
+    ratios = []
+    for form, words in named.items():
+        value, low, high = rows[f"rmse_over_FNO{form}"]
+        ratios.append(f"{value:.2f} [{low:.2f}, {high:.2f}] of {words}")
+    quoted = BALTIC[scale].format(f"{rows['rmse'][0]:.3f} m, {', '.join(ratios)}")
+    assert quoted in " ".join(README.split())
 
 
 def test_the_readme_quotes_what_fading_brings_on_held_out_hours() -> None:
