@@ -1,8 +1,10 @@
 """The command ``oceanop``: the composition root, which sees every room and which nothing imports."""
 
+from oceanop.cli.combine import combine
 from oceanop.cli.simulate import simulate
 from oceanop.cli.verbs import app, main
 
-app.command()(simulate)
+for verb in (simulate, combine):
+    app.command()(verb)
 
 __all__ = ["main"]

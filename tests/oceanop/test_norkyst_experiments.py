@@ -185,7 +185,7 @@ def test_a_kernel_apart_is_one_over_time_after_one_over_space(ablation: ModuleTy
 
 def test_a_local_branch_begins_as_nothing_and_sees_the_nearest_cells(ablation: ModuleType) -> None:
     torch.manual_seed(0)
-    layer = ablation.Local(3, (2, 2, 2), 0, 0.0)
+    layer = ablation.Local(3, (2, 2, 2), 0)
     x, static = torch.randn(1, 4, 7, 8, 3), torch.ones(7, 8, 1)
     plain = ablation._Block.forward(layer, x, static, slice(2, 4), recompute=False)
     bias = layer.stencil.bias
