@@ -66,15 +66,28 @@ FORECASTERS: dict[str, dict[str, Any]] = {
 }
 
 # The truth's model on other cells, the last of them those of the means, and one of other physics
-AVERAGED: tuple[Solver, ...] = (
+MODELS: tuple[Solver, ...] = (
     ("baltic", None),
     ("baltic-coarse", None),
     ("baltic", (6, 12)),
     ("baltic-charnock", None),
 )
 # Budgets are processor seconds of one training, alone on one thread.
+AVERAGED = Scale(
+    basin="baltic-fine",
+    relief=None,
+    coarsen=6,
+    days={"train": 365, "validation": 60, "test": 180, "extreme": 40, "fast": 40},
+    budget=100,
+    seeds=(0, 1, 2),
+    equal=("cost", "samples", "parameters"),
+    solvers=MODELS,
+    starts_every=240,
+    long_starts=4,
+    validation_starts=8,
+)
 SCALES: dict[str, Scale] = {
-    # Means over 60' by 30' of a sea of 10' by 5': 160 cells of it are wet, and the solver is an order dearer than they
+    # Means over 60' by 30' of a sea of 10' by 5': 160 cells of it are wet
     "quick": Scale(  # within ten minutes on two cores
         basin="baltic-fine",
         relief=None,
@@ -90,32 +103,8 @@ SCALES: dict[str, Scale] = {
         attempts=1,
         repeats=3,
     ),
-    "averaged": Scale(
-        basin="baltic-fine",
-        relief=None,
-        coarsen=6,
-        days={"train": 365, "validation": 60, "test": 180, "extreme": 40, "fast": 40},
-        budget=100,
-        seeds=(0, 1, 2),
-        equal=("cost", "samples", "parameters"),
-        solvers=AVERAGED,
-        starts_every=240,
-        long_starts=4,
-        validation_starts=8,
-    ),
-    "month": Scale(  # the same, and a month to learn from
-        basin="baltic-fine",
-        relief=None,
-        coarsen=6,
-        days={"train": 30, "validation": 60, "test": 180, "extreme": 40, "fast": 40},
-        budget=100,
-        seeds=(0, 1, 2),
-        equal=("cost",),
-        solvers=AVERAGED,
-        starts_every=240,
-        long_starts=4,
-        validation_starts=8,
-    ),
+    "averaged": AVERAGED,
+    "month": replace(AVERAGED, days={**AVERAGED.days, "train": 30}, equal=("cost",)),  # a month to learn from
     "full": Scale(  # 15' by 10', 1809 wet
         basin="baltic",
         relief=None,
