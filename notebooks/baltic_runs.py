@@ -31,6 +31,7 @@ from oceanop.build import build_operator
 from oceanop.checkpoint import Checkpoint
 from oceanop.config import Run, parse_run
 from oceanop.dynamics.forcing import AirSeries
+from oceanop.dynamics.open_boundary import STANDARD_PRESSURE
 from oceanop.features import static_fields
 from oceanop.layout import Layout
 from oceanop.rollout import rollout
@@ -319,9 +320,10 @@ def forecast_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, r
 
 
 def members_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, repeats: int) -> float | None:
-    """Processor time of ``MEMBERS`` forecasts side by side under weather in memory, s; None where there is no such way.
+    """Processor time of ``MEMBERS`` forecasts side by side, air in memory, s; None where there is no such way.
 
-    Of operators and numerical models alike it is what these do themselves: reading and regridding are done before.
+    Of operators and numerical models alike it is what these do themselves: reading and regridding are done before. A
+    numerical model is timed in a calm, in which it takes the same steps.
     """
     forecaster = settled.forecaster
     if isinstance(forecaster, LearnedForecaster):
@@ -338,7 +340,8 @@ def members_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, re
 
     elif isinstance(forecaster, ShallowWater):
         model = make_model(forecaster.basin, forecaster.domain)
-        air = AirSeries(*np.zeros((3, leads + 1, *model.grid.shape), np.float32))
+        calm = np.zeros((leads + 1, *model.grid.shape), np.float32)
+        air = AirSeries(calm, calm, calm + STANDARD_PRESSURE)
 
         def run() -> None:
             for _ in model.run(model.at_rest(MEMBERS), leads * 3600.0, forcing=air):

@@ -21,6 +21,7 @@ from forecasting.ratios import Row, StartSums, ratio_rows, rows_to_dataset, writ
 from forecasting.scores import COLUMNS, OVER
 from forecasting.windows import run_forecaster
 from oceanop import load_checkpoint
+from oceanop.dynamics.open_boundary import STANDARD_PRESSURE
 from oceanop.spectra import frequency_power, shared_power
 
 LEADS_SHOWN = (1, 3, 6, 12, 24, 50, 72, 100, 150, 200, 240)
@@ -28,7 +29,6 @@ WINDOWS = ((1, 24), (25, 100), (101, 240))  # h
 PAST = ((51, 240),)  # h: when little is left of the start
 EARLY, LATE = (101, 200), (901, 1000)  # h
 STORM_LEADS, PEAK = 96, 48  # h: a storm is forecast from two days before its peak
-STANDARD_PRESSURE = 101325.0  # Pa
 
 Members = dict[str, list[Path]]
 

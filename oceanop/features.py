@@ -9,7 +9,7 @@ from torch import Tensor
 from oceanop.grid import Grid, Plane
 
 COAST_SCALES = (5e3, 20e3)  # m; a few cells of a coastal model, and the width of a coastal current
-WIDE = 10e3  # m; cells larger than this see the coast on scales of one cell and of four
+WIDE = 10e3  # m; where cells are larger, the scales grow with them
 DEPTH_SCALE = 1000.0  # m; gravity-wave speed enters as sqrt(depth / DEPTH_SCALE)
 SHELF = 100.0  # m; what wind does to a column goes with 1 / depth, whose logarithm tells shallow water apart
 SHALLOWEST = 1.0  # m
@@ -42,14 +42,11 @@ def static_fields(
         then what it was told of this place in training.
     """
     eta, xi = np.meshgrid(*(_positions(size, refinement) for size in grid.shape), indexing="ij")
-    # The distance to the nearest land cell; a basin without land is everywhere far from it.
-    if grid.mask.all():
-        distance = np.full(grid.shape, np.inf)
-    else:
-        distance = distance_transform_edt(grid.mask, sampling=grid.spacing)
-    cell = refinement * max(grid.spacing)
-    scales = COAST_SCALES if cell <= WIDE else (cell, 4 * cell)
-    fields = [grid.mask.astype(float), *(np.exp(-distance / scale) for scale in scales)]
+    near = wide = grid.mask * 0.0  # a basin without land is everywhere far from it
+    if not grid.mask.all():
+        distance = distance_transform_edt(grid.mask, sampling=grid.spacing)  # to the nearest land cell
+        near, wide = (np.exp(-distance / scale) for scale in _coast_scales(refinement * max(grid.spacing)))
+    fields = [grid.mask.astype(float), near, wide]
     if position:
         fields += [wave(np.pi / 2 * axis) for axis in (eta, xi) for wave in (np.sin, np.cos)]
     if depth is not None:
@@ -59,6 +56,13 @@ def static_fields(
     if relaxation is not None:
         fields.append(relaxation.amax(0).numpy())
     return torch.from_numpy(np.stack(fields).astype(np.float32))
+
+
+def _coast_scales(cell: float) -> tuple[float, float]:
+    """Of nearness to land, m: a cell and four where it is large, without a jump between grids of about one size."""
+    shorter, longer = COAST_SCALES
+    scale = max(shorter, min(cell, shorter * (cell / WIDE) ** 2))
+    return scale, scale * longer / shorter
 
 
 def _positions(size: int, refinement: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from oceanop.constants import EARTH_RADIUS
-from oceanop.features import static_fields
+from oceanop.features import _coast_scales, static_fields
 from oceanop.grid import Grid, great_circle_distance
 from oceanop.layout import Channel, Layout
 from oceanop.normalise import Scaling
@@ -192,6 +192,18 @@ def test_large_cells_see_the_coast_on_scales_of_their_own() -> None:
     # finer cells of the same training grid are told the same
     finer = static_fields(grid, refinement=2)[1].numpy()
     np.testing.assert_allclose(finer[2, 1:], np.sqrt(near[2, 1:]), rtol=1e-5)
+
+
+def test_scales_of_the_coast_are_those_of_large_cells_and_never_jump() -> None:
+    cells = np.geomspace(100.0, 200e3, 2000)  # m
+    shorter, longer = np.transpose([_coast_scales(cell) for cell in cells])
+    np.testing.assert_allclose(longer, 4 * shorter)
+    assert (shorter[cells <= 10e3] == 5e3).all()
+    np.testing.assert_allclose(shorter[cells >= 20e3], cells[cells >= 20e3])
+    # between 10 and 20 km it goes as the square of the cell, and nowhere faster
+    ratio = shorter[1:] / shorter[:-1]
+    assert (ratio >= 1).all()
+    assert (ratio <= (cells[1:] / cells[:-1]) ** 2 * (1 + 1e-12)).all()
 
 
 def test_a_sea_without_land_is_far_from_the_coast_everywhere() -> None:
