@@ -84,6 +84,7 @@ SETTINGS: dict[str, dict[str, list[str]]] = {
         "without wind": ["data.forcing=[]"],
         "lead weighting 0": ["training.lead_weighting=0"],
         "width 24": ["model.width=24"],
+        "width 24, learning rate 0.006": ["model.width=24", "training.learning_rate=0.006"],
         "one window only": ["training.windows=1"],
     },
 }
