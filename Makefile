@@ -1,4 +1,4 @@
-# make install | test | lint | format | demo | norkyst | waves | baltic | baltic-quick | exchange | compression | benchmark | clean
+# make install | test | test-slow | lint | format | demo | norkyst | waves | baltic | baltic-quick | exchange | compression | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
 # VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration, JOBS how many processes
@@ -14,7 +14,7 @@ TO ?= demo
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves baltic baltic-quick exchange compression lint format benchmark clean
+.PHONY: help install test test-slow demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves baltic baltic-quick exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -31,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 # Files of tests in as many processes as there are cores; one thread each, or they would stand in each other's way.
 test: $(STAMP)  ## every fast test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-slow: $(STAMP)  ## the long ones: kills by the dozen, experiments from end to end
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ from oceanop.build import build_operator
 from oceanop.gauges import gauge_cells
 from oceanop.layout import Layout
 
+pytestmark = pytest.mark.slow  # it trains six operators, scores eleven forecasters and draws a report
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = (
     "norkyst_comparison",

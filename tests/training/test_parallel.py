@@ -244,6 +244,7 @@ def test_an_interrupt_of_one_rank_stops_all_at_the_same_step(told: list[dict[str
     assert [each["interrupted at"] for each in told] == [5, 5]  # the signal came after step 4
 
 
+@pytest.mark.slow
 def test_three_ranks_train_what_one_trains_and_resume_bit_for_bit(
     stores: dict[str, Path], tmp_path: Path
 ) -> None:
