@@ -62,10 +62,12 @@ class StartSums:
 
     def windows(self, key: Key, stretches: Sequence[tuple[int, int]]) -> Iterable["StartSums"]:
         """One ratio over stretches of leads, first and last counted from 1; the band says which."""
-        metric, variable, _ = key
+        metric, variable, where = key
         for first, last in stretches:
             span = slice(first - 1, last)
             band = f"{self.hours[first - 1]:g}-{self.hours[last - 1]:g} h"
+            if where != "all":
+                band = f"{where} {band}"
             sums = self.sums[key][..., span].sum(-1, keepdims=True)
             yield StartSums({(metric, variable, band): sums}, self.hours[last - 1 : last])
 

@@ -28,6 +28,7 @@ LEADS_SHOWN = (1, 3, 6, 12, 24, 50, 72, 100, 150, 200, 240)
 WINDOWS = ((1, 24), (25, 100), (101, 240))  # h
 PAST = ((51, 240),)  # h: when little is left of the start
 EARLY, LATE = (101, 200), (901, 1000)  # h
+WEEKS = (1, 480)  # h: the gauges over 20 days
 STORM_LEADS, PEAK = 96, 48  # h: a storm is forecast from two days before its peak
 
 Members = dict[str, list[Path]]
@@ -150,13 +151,17 @@ def long_rows(experiment: Experiment, members: Members) -> list[Row]:
     }
     growth["truth"] = [first[0].growth(ENERGY, EARLY, LATE, **options, side=1)]
     rows = ratio_rows(growth, blocks)
-    for key in (ENERGY, ("rmse", "zos", "all"), ("mean_level_error", "zos", "all")):
-        for stretch in (EARLY, LATE):
-            parts = {
-                name: [part for each in own for part in each.windows(key, [stretch])]
-                for name, own in sums.items()
-            }
-            rows += ratio_rows(parts, blocks)
+    stretches = [
+        (key, stretch)
+        for key in (ENERGY, ("rmse", "zos", "all"), ("mean_level_error", "zos", "all"))
+        for stretch in (EARLY, LATE)
+    ]
+    for key, stretch in [*stretches, (("rmse", "zos", "gauges"), WEEKS)]:
+        parts = {
+            name: [part for each in own for part in each.windows(key, [stretch])]
+            for name, own in sums.items()
+        }
+        rows += ratio_rows(parts, blocks)
     hours = np.array([float(scale.long_leads)])
     waves = {
         name: [

@@ -92,6 +92,9 @@ def test_stretches_of_leads_and_growth_are_sums_over_them() -> None:
     (part,) = own.windows(RMSE, [(2, 4)])
     assert list(part.sums) == [("rmse", "zos", "2-6 h")]
     np.testing.assert_allclose(part.sums["rmse", "zos", "2-6 h"][..., 0], own.sums[RMSE][..., 1:].sum(-1))
+    at_gauges = StartSums({("rmse", "zos", "gauges"): own.sums[RMSE]}, own.hours)
+    (part,) = at_gauges.windows(("rmse", "zos", "gauges"), [(2, 4)])
+    assert list(part.sums) == [("rmse", "zos", "gauges 2-6 h")]
     for side in (0, 1):
         grown = own.growth(RMSE, (1, 2), (3, 4), metric="growth", side=side)
         late, early = grown.sums["growth", "zos", "all"][..., 0]

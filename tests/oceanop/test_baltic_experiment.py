@@ -51,6 +51,7 @@ def notebooks() -> dict[str, ModuleType]:
     modules["baltic_tables"].EARLY, modules["baltic_tables"].LATE = (1, 4), (13, 16)
     modules["baltic_tables"].WINDOWS = ((1, 6),)
     modules["baltic_tables"].PAST = ((7, 12),)
+    modules["baltic_tables"].WEEKS = (1, 8)
     modules["baltic_tables"].STORM_LEADS, modules["baltic_tables"].PEAK = 8, 6
     modules["baltic_scores"].SPECTRAL_LEADS = (1, 12)
     modules["baltic_scores"].LONG_MODES = 6
@@ -136,6 +137,7 @@ def test_the_experiment_goes_from_its_store_to_tables_pictures_and_a_page(
         ("rmse_over_FNO-one-step", "7-12 h", "12"),
         ("energy_ratio", "1-6 h", "6"),
         ("energy_ratio", "13-16 h", "16"),
+        ("rmse", "gauges 1-8 h", "8"),
         ("energy_growth", "all", "16"),
         ("frequency_power_shared", "all", "16"),
         ("log_spectrum_error", "all", "12"),
