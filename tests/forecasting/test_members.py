@@ -1,4 +1,4 @@
-"""Members of an ensemble: each a forecast of its own, perturbed starts that obey what the sea obeys, no trace of kills."""
+"""Members of an ensemble: forecasts of their own, perturbed starts that obey what the sea obeys, no trace of a kill."""
 
 import json
 import os
