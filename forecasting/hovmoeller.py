@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from data_pipelines.positions import from_sphere, on_sphere
 from forecasting.fields import Field, limits, unit_text
 from forecasting.lane import Lane
-from forecasting.page import DASHES, INK, LAND, MUTED, STYLE, colour_map, save_png, sign_levels
+from forecasting.page import DASHES, INK, LAND, MUTED, STYLE, colour_map, extend_of, save_png, sign_levels
 from oceanop.constants import EARTH_RADIUS
 from oceanop.grid import Grid
 
@@ -182,6 +182,7 @@ def _figure(drawn: Sequence[Field], section: Section, hours: Array, first: Field
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     days = hours.size > 1 and hours[-1] > 96
     leads = _edges(hours / 24 if days else hours)
@@ -199,13 +200,14 @@ def _figure(drawn: Sequence[Field], section: Section, hours: Array, first: Field
             axes[number].set_title(heading, loc="left", fontweight="bold", fontsize=9.5)
             axes[number].set_xlabel(section.label)
             if len(panels) == 1 or number > 0:
+                shown = [field] if number == 2 else drawn
                 unit = unit_text(field.units)
-                bar = figure.colorbar(
-                    mesh, ax=axes[number], extend="both" if field.signed else "max", pad=0.02
-                )
+                bar = figure.colorbar(mesh, ax=axes[number], extend=extend_of(shown, ends), pad=0.02)
                 bar.set_label(field.label + (f" ({unit})" if unit else " (1)"))
                 for level, dashes in zip(sign_levels(field, ends), (DASHES, "-"), strict=False):
                     bar.ax.axhline(level, color=INK, linewidth=0.7, linestyle=dashes)
+        if not days:
+            axes[0].yaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 3, 6, 10]))
         axes[0].set_ylabel("Lead (days)" if days else "Lead (hours)")
         figure.suptitle(
             f"{first.label}  ·  {first.who}  ·  start {first.start}", x=0.01, ha="left", fontweight="bold"

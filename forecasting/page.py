@@ -127,7 +127,7 @@ class Page:
             tall = min(box.height, 4.5)
             bar = _Box(box.left + box.width + 0.1, box.bottom + (box.height - tall) / 2, self.BAR, tall)
             caxes = self.figure.add_axes(self._share(bar))
-            colorbar = self.figure.colorbar(panel.mesh, cax=caxes, extend=_extend(of or [field], ends))
+            colorbar = self.figure.colorbar(panel.mesh, cax=caxes, extend=extend_of(of or [field], ends))
             colorbar.outline.set_linewidth(0.5)
             for level, dashes in zip(sign_levels(field, ends), (DASHES, "-"), strict=False):
                 caxes.axhline(level, color=INK, linewidth=0.7, linestyle=dashes)
@@ -355,7 +355,8 @@ def _north_arrow(axes: Any, degrees: float) -> None:
     axes.text(*place(0.72), "N", transform=inches, zorder=8, **words)
 
 
-def _extend(fields: Sequence[Field], ends: tuple[float, float]) -> str:
+def extend_of(fields: Sequence[Field], ends: tuple[float, float]) -> str:
+    """Which ends of a bar some of the fields go beyond, as matplotlib names them."""
     known = [field.values[np.isfinite(field.values)] for field in fields]
     below = any(bool((values < ends[0]).any()) for values in known)
     above = any(bool((values > ends[1]).any()) for values in known)

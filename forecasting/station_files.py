@@ -86,6 +86,7 @@ def _figure(ds: xr.Dataset) -> Any:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names, places = _shown(ds), ds["station_name"].values.tolist()
     if len(names) * len(places) > PANELS:
@@ -112,6 +113,7 @@ def _figure(ds: xr.Dataset) -> Any:
                 )
         for each in axes[-1]:
             each.set_xlabel("Lead (hours)")
+            each.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 3, 6, 10]))
         axes[0, -1].legend(loc="best", fontsize=7.5, frameon=False)
         figure.suptitle(
             f"{ds.attrs.get('model', 'forecast')}  ·  start {time_text(ds['forecast_reference_time'].values[()])}",
