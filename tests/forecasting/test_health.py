@@ -128,12 +128,11 @@ def test_a_real_forecast_has_a_verdict_for_every_member_and_an_exit_code(
     with xr.open_dataset(tmp_path / "h.nc") as held:
         plain = health_json(held.load())
     assert plain["forecasts"] == said["forecasts"]
-    assert oceanop(*words, "--to", tmp_path / "h.txt") == code
-    assert (tmp_path / "h.txt").read_text() == capsys.readouterr().out
     assert oceanop(*words, "--to", tmp_path / "h.pdf") == 2
     assert "written as .txt, .json or .nc, not '.pdf'" in capsys.readouterr().err
     told(ocean, lambda lead: 1.0).to_netcdf(tmp_path / "well.nc")
-    assert oceanop("health", tmp_path / "well.nc", "--truth", store) == 0
+    assert oceanop("health", tmp_path / "well.nc", "--truth", store, "--to", tmp_path / "h.txt") == 0
+    assert (tmp_path / "h.txt").read_text() == capsys.readouterr().out
 
 
 def test_a_truth_that_does_not_fit_is_refused(ocean: xr.Dataset) -> None:
