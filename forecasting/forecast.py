@@ -1,5 +1,6 @@
 """From a checkpoint and a store to a forecast file."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from forecasting.origin import (
     store_id,
     store_name,
 )
+from forecasting.outlook import Files, weather_text, with_weather
 from forecasting.perturbation import AMPLITUDE, Perturbation
 from forecasting.product import Plan, open_sink
 from forecasting.starts import find_starts
@@ -39,6 +41,7 @@ def forecast(
     *,
     start: Any,
     leads: int,
+    forcing: Files | None = None,
     members: int | None = None,
     perturbation: float | None = None,
     seed: int | None = None,
@@ -62,6 +65,9 @@ def forecast(
         of times; text, ``datetime``, ``datetime64``, ``pandas.Timestamp`` and ``cftime`` are times.
     leads
         Steps to forecast.
+    forcing
+        Files of weather that goes on where the store ends, so that a forecast can start from its last state
+        (:func:`forecasting.outlook.with_weather`); None where the store's own forcing reaches the last lead.
     members
         Size of the dimension ``member``; None for one forecast without it. The operators given take turns: the first
         of each starts from the store's own past, and those beyond from perturbed ones.
@@ -96,14 +102,20 @@ def forecast(
     layout = first.layout
     placed = [each.on(store) for each in given]
     longest = max((each.longest for each in placed), key=lambda each: each.history)
-    starts = find_starts(store, start, layout=layout, history=longest.history, leads=leads)
-    require_boundary(longest, store, starts, leads)
     words = " ".join(dict.fromkeys(channel.variable for channel in layout.weather))
+    weather = f"{words} of the input store, known up to the last lead" if words else "none"
+    known, identity = store, store_id(store, layout)
+    if forcing is not None:
+        known, digest = with_weather(store, forcing, layout, history=longest.history, leads=leads)
+        identity = hashlib.sha256(f"{identity} {digest}".encode()).hexdigest()
+        weather = f"{words} of the input store, and of {weather_text(store, forcing)}"
+    starts = find_starts(known, start, layout=layout, history=longest.history, leads=leads)
+    require_boundary(longest, known, starts, leads)
     perturbed = _perturbation(store, layout, members, len(given), amplitude=perturbation, seed=seed)
     run = Members(tuple(each.forecaster for each in placed), members, perturbed)
     return produce(
         run,
-        store,
+        known,
         layout,
         starts,
         leads,
@@ -113,8 +125,8 @@ def forecast(
             **ensemble_attributes(given, run),
             **fitted_attributes(*given),
             "input_store": origin,
-            "input_store_id": store_id(store, layout),
-            "forcing": f"{words} of the input store, known up to the last lead" if words else "none",
+            "input_store_id": identity,
+            "forcing": weather,
             **grid_attributes(placed, Grid.from_dataset(store)),
             **boundary_attributes(longest, store),
         },

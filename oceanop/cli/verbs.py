@@ -220,6 +220,12 @@ def forecast(
     ],
     leads: Annotated[int, typer.Option(min=1, help="Steps of the store to forecast.")],
     to: Annotated[Path, typer.Option(help="The forecast to write: .zarr or .nc.")],
+    forcing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Weather files, repeatable, that go on where the store ends: 'latest' is its last state."
+        ),
+    ] = None,
     members: Annotated[
         int | None,
         typer.Option(
@@ -238,6 +244,8 @@ def forecast(
 ) -> None:
     """Roll a trained operator, or an ensemble, out from one start or many.
 
+    Needs no truth after a start, only the forcing: in the store, or from --forcing past its end.
+
     Example: oceanop forecast runs/fnotd/checkpoints/best --data norway.zarr --start 2015-11-17T21 --leads 21 --to f.nc
 
     An ensemble: oceanop forecast runs/*/checkpoints/best --data norway.zarr --start latest --leads 21 --members 9
@@ -252,6 +260,7 @@ def forecast(
             data,
             start=start,
             leads=leads,
+            forcing=forcing,
             members=(members or len(checkpoints)) if several else None,
             perturbation=perturbation,
             seed=seed,
