@@ -38,18 +38,12 @@ def test_latest_is_the_last_state_and_gives_what_a_store_with_that_weather_gives
         # The wind passes through a regridding onto the same cells, whose weights are 1 to float32
         np.testing.assert_allclose(made[name], whole[name], rtol=0, atol=2e-6)
     assert made.attrs["forcing"] == "u10 v10 of the input store, and of wind.nc after 2020-01-04T08:00:00"
+    calm = ocean[["u10", "v10"]].isel(time=slice(75, 96)).copy(deep=True)
+    calm["u10"][:] = 0.0
+    calm.drop_attrs(deep=False).to_netcdf(tmp_path / "calm.nc")
+    words = {"start": "latest", "leads": LEADS, "to": tmp_path / "f.nc"}
     with pytest.raises(ValueError, match="'input_store_id' differs"):
-        calm = xr.open_dataset(wind).load()
-        calm["u10"] = calm["u10"] * 0
-        calm.to_netcdf(tmp_path / "calm.nc")
-        forecast(
-            tmp_path / "best",
-            store,
-            start="latest",
-            leads=LEADS,
-            forcing=tmp_path / "calm.nc",
-            to=tmp_path / "f.nc",
-        )
+        forecast(tmp_path / "best", store, forcing=tmp_path / "calm.nc", **words)
 
 
 def test_weather_that_ends_too_early_or_is_of_no_use_is_refused(
