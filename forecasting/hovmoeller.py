@@ -13,7 +13,18 @@ from scipy.spatial import KDTree
 from data_pipelines.positions import from_sphere, on_sphere
 from forecasting.fields import Field, limits, unit_text
 from forecasting.lane import Lane
-from forecasting.page import DASHES, INK, LAND, MUTED, STYLE, colour_map, extend_of, save_png, sign_levels
+from forecasting.page import (
+    DASHES,
+    INK,
+    LAND,
+    MUTED,
+    STYLE,
+    colour_map,
+    extend_of,
+    halo,
+    save_png,
+    sign_levels,
+)
 from oceanop.constants import EARTH_RADIUS
 from oceanop.grid import Grid
 
@@ -225,7 +236,7 @@ def _panel(axes: Any, field: Field, places: Array, leads: Array, ends: tuple[flo
         level for level in sign_levels(field, ends) if values.count() and values.min() < level < values.max()
     ]
     if levels and min(values.shape) > 1:
-        axes.contour(
+        lines = axes.contour(
             (places[1:] + places[:-1]) / 2,
             (leads[1:] + leads[:-1]) / 2,
             values,
@@ -234,6 +245,7 @@ def _panel(axes: Any, field: Field, places: Array, leads: Array, ends: tuple[flo
             linewidths=0.7,
             linestyles=[DASHES if level < 0 else "-" for level in levels],
         )
+        lines.set_path_effects(halo())
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.4)
     return mesh
 

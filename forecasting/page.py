@@ -227,6 +227,14 @@ class Panel:
         self.lines = self.axes.contour(
             x, y, values, crossed, colors=INK, linewidths=0.7, linestyles=dashes, zorder=2
         )
+        self.lines.set_path_effects(halo())
+
+
+def halo() -> list[Any]:
+    """Light around a line, for without it none is seen on the dark ends of a map."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=1.8, foreground="white", alpha=0.7)]
 
 
 def sign_levels(field: Field, ends: tuple[float, float]) -> list[float]:
