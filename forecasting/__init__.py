@@ -1,5 +1,6 @@
 """From a checkpoint to numbers and pictures one can trust."""
 
+from forecasting.animation import animate
 from forecasting.baselines import (
     BASELINES,
     Climatology,
@@ -22,10 +23,14 @@ from forecasting.forecast import forecast
 from forecasting.forecaster import Forecaster, Initial, State
 from forecasting.forecaster_file import load_forecaster, write_forecaster
 from forecasting.harmonics import predicted_tide, skew_surge, tidal_analysis, tidal_residual
+from forecasting.health import health
+from forecasting.hovmoeller import draw_hovmoeller
 from forecasting.learned import LearnedForecaster
 from forecasting.maps import draw_map
 from forecasting.product import open_forecast
 from forecasting.report import write_report
+from forecasting.station_files import save_stations
+from forecasting.stations import stations
 from forecasting.truth import truth_of
 from forecasting.windows import run_forecaster
 
@@ -47,17 +52,22 @@ __all__ = [
     "State",
     "Tides",
     "WindRegression",
+    "animate",
     "baseline",
     "combine",
+    "draw_hovmoeller",
     "draw_map",
     "evaluate",
     "fitted_share",
     "forecast",
+    "health",
     "load_forecaster",
     "open_forecast",
     "predicted_tide",
     "run_forecaster",
+    "save_stations",
     "skew_surge",
+    "stations",
     "tidal_analysis",
     "tidal_residual",
     "to_netcdf",

@@ -1,10 +1,12 @@
 """The command ``oceanop``: the composition root, which sees every room and which nothing imports."""
 
 from oceanop.cli.combine import combine
+from oceanop.cli.health import health
+from oceanop.cli.pictures import animate, hovmoeller, stations
 from oceanop.cli.simulate import simulate
 from oceanop.cli.verbs import app, main
 
-for verb in (simulate, combine):
+for verb in (simulate, combine, animate, hovmoeller, stations, health):
     app.command()(verb)
 
 __all__ = ["main"]

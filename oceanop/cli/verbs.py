@@ -201,10 +201,12 @@ def train(
 
 @app.command()
 def forecast(
-    checkpoint: Annotated[
-        Path,
+    checkpoints: Annotated[
+        list[Path],
         typer.Argument(
-            help="What 'oceanop train' wrote, RUN/checkpoints/best, or a forecaster that 'oceanop combine' wrote."
+            metavar="CHECKPOINT...",
+            help="What 'oceanop train' wrote, RUN/checkpoints/best, or a forecaster that 'oceanop combine' wrote; "
+            "several are members of an ensemble.",
         ),
     ],
     data: Annotated[
@@ -218,17 +220,53 @@ def forecast(
     ],
     leads: Annotated[int, typer.Option(min=1, help="Steps of the store to forecast.")],
     to: Annotated[Path, typer.Option(help="The forecast to write: .zarr or .nc.")],
+    forcing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Weather files, repeatable, that go on where the store ends: 'latest' is its last state."
+        ),
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Size of the ensemble: one of each checkpoint, and all beyond from perturbed starts; as many as there "
+            "are checkpoints where absent.",
+        ),
+    ] = None,
+    perturbation: Annotated[
+        float | None,
+        typer.Option(help="Of perturbed starts: amplitude, 1 (the size of a one-step change) where absent."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of perturbed starts: 0 where absent.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Roll a trained operator, or several together, out from one start or many.
+    """Roll a trained operator, or an ensemble, out from one start or many.
+
+    Needs no truth after a start, only the forcing: in the store, or from --forcing past its end.
 
     Example: oceanop forecast runs/fnotd/checkpoints/best --data norway.zarr --start 2015-11-17T21 --leads 21 --to f.nc
+
+    An ensemble: oceanop forecast runs/*/checkpoints/best --data norway.zarr --start latest --leads 21 --members 9
+    --to e.nc
     """
     from forecasting import forecast as run_forecast
 
+    several = len(checkpoints) > 1 or members is not None
     with console.progress("forecast", quiet=quiet) as report:
-        made = run_forecast(checkpoint, data, start=start, leads=leads, to=to, progress=report)
+        made = run_forecast(
+            checkpoints if several else checkpoints[0],
+            data,
+            start=start,
+            leads=leads,
+            forcing=forcing,
+            members=(members or len(checkpoints)) if several else None,
+            perturbation=perturbation,
+            seed=seed,
+            to=to,
+            progress=report,
+        )
     if made.attrs.get("refinement", 1) > 1:
         console.err.print(
             f"forecast: trained on {made.attrs['training_grid']}, run on {made.attrs['forecast_grid']}."
@@ -277,7 +315,9 @@ def evaluate(
 def draw(
     forecast_file: Annotated[Path, typer.Argument(metavar="FORECAST", help="A forecast file.")],
     variable: Annotated[str, typer.Option(help="A variable of the forecast, or 'speed' for a current.")],
-    lead: Annotated[int, typer.Option(min=1, help="Which lead, counted in steps from 1.")],
+    lead: Annotated[
+        str, typer.Option(help="Which lead, counted in steps from 1, or as 6h; several are panels: 1,6,24.")
+    ],
     to: Annotated[Path, typer.Option(help="The PNG to write.")],
     start: Annotated[str | None, typer.Option(help="Which start; the first where absent.")] = None,
     truth: Annotated[
@@ -286,15 +326,17 @@ def draw(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw one forecast map.
+    """Draw one forecast map, or those of several leads as panels in the same colours.
 
     Example: oceanop map f.nc --variable speed --lead 12 --truth norway.zarr --to speed.png
+
+    Panels: oceanop map f.nc --variable speed --lead 1,6,12 --truth norway.zarr --to panels.png
     """
     from forecasting import draw_map, open_forecast, truth_of
 
     ds = open_forecast(forecast_file)
     happened = None if truth is None else truth_of(ds, truth)
-    draw_map(ds, variable=variable, lead=lead, start=start, truth=happened, to=to)
+    draw_map(ds, variable=variable, lead=words.leads(lead), start=start, truth=happened, to=to)
     console.out.print(f"{to}")
 
 

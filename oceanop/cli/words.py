@@ -27,6 +27,31 @@ def checkpoints(words: list[str]) -> list[Path]:
     return found
 
 
+def places(words: list[str]) -> dict[str, tuple[float, float]]:
+    """Latitude and longitude by name, from ``--at lon,lat`` or ``--at lon,lat:name``."""
+    found: dict[str, tuple[float, float]] = {}
+    for word in words:
+        position, _, name = word.partition(":")
+        try:
+            east, north = (float(part) for part in position.split(","))
+        except ValueError:
+            raise ValueError(
+                f"--at {word}: expected longitude,latitude and, if you like, a name, as in 4.5,61:Sognefjord."
+            ) from None
+        name = name or f"{abs(north):g}{'N' if north >= 0 else 'S'} {abs(east):g}{'E' if east >= 0 else 'W'}"
+        if name in found:
+            raise ValueError(
+                f"--at {word}: the name '{name}' is given twice; give every place one of its own."
+            )
+        found[name] = (north, east)
+    return found
+
+
+def leads(words: str) -> list[int | str]:
+    """Leads of ``--lead``, separated by commas: numbers, counted from 1, or durations such as 6h."""
+    return [int(word) if word.strip().isdigit() else word.strip() for word in words.split(",")]
+
+
 def splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:
     """Periods by name of ``--split``, repeatable; None where it is absent."""
     if not words:
