@@ -96,9 +96,7 @@ def read_steps(
     known = steps >= 0
     if not known.any():
         return torch.full((len(layout.state), steps.size, *shape), torch.nan)
-    found = read_fields(
-        truth[layout.names()].isel(time=selector(steps[known])), layout, "time", dims
-    )
+    found = read_fields(truth[layout.names()].isel(time=selector(steps[known])), layout, "time", dims)
     if known.all():
         return found
     fields = torch.full((len(layout.state), steps.size, *shape), torch.nan)
