@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from data_pipelines.times import milliseconds, text
 from data_pipelines.windows import TOLERANCE, is_irregular, time_step
+from forecasting.blocks import selector
 from oceanop.grid import Grid
 from oceanop.layout import Layout
 
@@ -172,11 +173,9 @@ def _shared(axes: list[NDArray[np.int64]], what: str) -> NDArray[np.int64]:
 
 
 def _cut(ds: xr.Dataset, inits: NDArray[np.int64], leads: NDArray[np.int64]) -> xr.Dataset:
-    if "member" in ds.dims:
-        ds = ds.mean("member", keep_attrs=True)
-    rows = [int(np.flatnonzero(milliseconds(ds["init_time"].values) == init)[0]) for init in inits]
-    columns = [int(np.flatnonzero(_lead_milliseconds(ds) == lead)[0]) for lead in leads]
-    return ds.isel(init_time=rows, lead_time=columns)
+    rows = np.array([np.flatnonzero(milliseconds(ds["init_time"].values) == init)[0] for init in inits])
+    columns = np.array([np.flatnonzero(_lead_milliseconds(ds) == lead)[0] for lead in leads])
+    return ds.isel(init_time=selector(rows), lead_time=selector(columns))
 
 
 def _nearest(
