@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from zarr.storage import LocalStore
 
 from forecasting import evaluate, forecast, workers
@@ -50,7 +51,14 @@ def test_scores_do_not_depend_on_how_many_leads_are_read_together(
         xr.testing.assert_identical(without_history(parts), without_history(whole))
 
 
-def test_each_lead_is_read_once(many: Path, ocean: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_chunk_is_read_once(
+    many: Path, ocean: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert zarr.open_array(many / "uo", mode="r").chunks == (1, 4, 10, 18)
+    with xr.open_zarr(many, chunks=None) as ds:
+        ds.to_zarr(
+            tmp_path / "cut.zarr", encoding={name: {"chunks": (1, 2, 10, 18)} for name in ("uo", "vo")}
+        )
     read: Counter[str] = Counter()
     get = LocalStore.get
 
@@ -59,9 +67,9 @@ def test_each_lead_is_read_once(many: Path, ocean: xr.Dataset, monkeypatch: pyte
         return await get(self, key, *rest, **named)
 
     monkeypatch.setattr(LocalStore, "get", counted)
-    evaluate(many, ocean, baselines=[], diagnostics=[], memory=4 * PLANE)
+    evaluate(tmp_path / "cut.zarr", ocean, baselines=[], diagnostics=[], memory=3 * 3 * PLANE)
     fields = {key: n for key, n in read.items() if key.split("/")[0] in ("uo", "vo") and n}
-    assert len(fields) == 2 * 12 * 4
+    assert len(fields) == 2 * 12 * 2
     # The very first lead shows the mask before anything is scored
     assert fields.pop("uo/c/0/0/0/0") == fields.pop("vo/c/0/0/0/0") == 2
     assert {*fields.values()} == {1}
