@@ -173,8 +173,10 @@ def _shared(axes: list[NDArray[np.int64]], what: str) -> NDArray[np.int64]:
 
 
 def _cut(ds: xr.Dataset, inits: NDArray[np.int64], leads: NDArray[np.int64]) -> xr.Dataset:
-    rows = np.array([np.flatnonzero(milliseconds(ds["init_time"].values) == init)[0] for init in inits])
-    columns = np.array([np.flatnonzero(_lead_milliseconds(ds) == lead)[0] for lead in leads])
+    rows, columns = (
+        np.array([np.flatnonzero(held == each)[0] for each in wanted])
+        for held, wanted in ((milliseconds(ds["init_time"].values), inits), (_lead_milliseconds(ds), leads))
+    )
     return ds.isel(init_time=selector(rows), lead_time=selector(columns))
 
 
