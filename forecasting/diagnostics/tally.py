@@ -16,7 +16,10 @@ from forecasting.scores import COLUMNS
 from oceanop.metrics import Sums
 from oceanop.verification.statistics import Statistics
 
-INTERVAL = "as of the scores over cells, drawn over starts; none where starts make too few blocks"
+INTERVAL = (
+    "as of the scores over cells, drawn over starts; none where starts make too few blocks, or where a resample has no "
+    "event to score"
+)
 ALL = "all"
 
 Score = Callable[[Any], Tensor]

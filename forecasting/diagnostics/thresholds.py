@@ -96,6 +96,7 @@ class Thresholds:
         "events": Method(
             "events-1",
             long_name=f"number of true events, cells and times, by which to judge the other scores: {WHAT}",
+            source="a plain count",
             weighting="none",
             interval=INTERVAL,
         ),

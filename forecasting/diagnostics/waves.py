@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ HIGHEST_MODE = 3
 LEAST_LEADS = 24
 TELLING = 0.5  # curves near which half of the plane lies tell nothing
 DEPTH_MEANS = "ubar+vbar"
-NEEDED = ("coriolis_parameter", "gravity", "depth")
+NEEDED = ("coriolis_parameter", "gravity", "depth", "grid_spacing")
 WHAT = (
     f"within {HALF_WIDTH} bins of frequency of the Kelvin wave or of Poincare modes 1 to {HIGHEST_MODE} of a channel "
     "periodic along x, Hann window over the leads of each start"
@@ -100,8 +99,12 @@ class Waves:
         # A row with ocean and land is the coast of another sea than a channel
         if scene.wet[channels].all(0).any(1).sum() != rows.sum():
             return None
-        width, spacing = int(rows.sum()) * scene.grid.spacing[0], scene.grid.spacing[1]
-        channel = WaveChannel(length=scene.grid.shape[1] * spacing, width=width, **_numbers(told))
+        # The cells are squares of a plane: positions on the globe are nominal
+        numbers = {name: float(value) for name, value in told.items() if value is not None}
+        spacing = numbers.pop("grid_spacing")
+        channel = WaveChannel(
+            length=scene.grid.shape[1] * spacing, width=int(rows.sum()) * spacing, **numbers
+        )
         counter = _Counter(channel, rows, channels, spacing, step)
         if _chance(scene, counter) > TELLING:
             return None
@@ -111,10 +114,6 @@ class Waves:
             "share_by_chance": CurveSums.chance,
         }
         return SumsTally(scene, {SET: Kind(CurveSums, scores, by_lead=False)}, counter)
-
-
-def _numbers(told: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in told.items()}
 
 
 def _chance(scene: Scene, counter: _Counter) -> float:
