@@ -140,15 +140,38 @@ def _mean(checkpoints: Sequence[Checkpoint]) -> Forecaster:
     return forecasters[0] if len(forecasters) == 1 else EnsembleMean(forecasters)
 
 
+def require_members(given: Sequence[Combination]) -> None:
+    """Refuse combinations that cannot be members of one ensemble.
+
+    Raises
+    ------
+    ValueError
+        If there is none, two have other channels or another time step, or one is given twice.
+    """
+    if not given:
+        raise ValueError("no operator was given; give the checkpoint of one or more.")
+    _require_distinct([tuple(part.sha256 for part in each.members) for each in given], given)
+    _require_same_channels([each.long[0] for each in given])
+
+
 def _require_alike(members: Sequence[Checkpoint]) -> None:
-    first = members[0]
-    seen = set()
-    for number, each in enumerate(members, start=1):
-        if each.sha256 and each.sha256 in seen:
+    _require_distinct([(each.sha256,) for each in members], members)
+    _require_same_channels(members)
+
+
+def _require_distinct(sums: Sequence[tuple[str, ...]], named: Sequence[Checkpoint | Combination]) -> None:
+    seen: set[tuple[str, ...]] = set()
+    for each, own in zip(named, sums, strict=True):
+        if all(own) and own in seen:
             raise ValueError(
-                f"the checkpoint {each.name} ({each.sha256[:12]}) is given twice; it would count double. Give it once."
+                f"the checkpoint {each.name} ({own[0][:12]}) is given twice; it would count double. Give it once."
             )
-        seen.add(each.sha256)
+        seen.add(own)
+
+
+def _require_same_channels(members: Sequence[Checkpoint]) -> None:
+    first = members[0]
+    for number, each in enumerate(members, start=1):
         if each.layout != first.layout:
             raise ValueError(
                 f"the operators forecast other channels: number {number}, {each.name}, {_channels(each.layout)}, and "

@@ -130,7 +130,7 @@ def evaluate(
         tallies = [*([] if at_gauges is None else [at_gauges]), *begun.values()]
         scorer = Scorer.of(matched, fitted.by_name, scene, tallies, pictures)
         whole = at_gauges is not None or any(each.whole_starts for each in asked if each.name in begun)
-        tasks = scorer.tasks(memory, whole_starts=whole)
+        tasks = scorer.tasks(memory, diagnostics=bool(begun), whole_starts=whole)
         total = Total(scorer)
         for done, part in enumerate(share(scorer, tasks, workers), 1):
             total.add(part)
@@ -168,6 +168,10 @@ def evaluate(
     scores.attrs |= _methods(scores, [each for each in asked if each.name in begun])
     if scene.members:
         scores.attrs["members"] = json.dumps(scene.members)
+    if lone := [name for name, size in scene.members.items() if size < 2]:
+        scores.attrs["members_note"] = (
+            f"{', '.join(lone)} has one member and is scored as a single forecast: CRPS, spread and ranks need two."
+        )
     if at_gauges is not None:
         scores.attrs |= {"gauges": json.dumps(stations_json(at_gauges.stations)), "gauge_method": METHOD}
     if fitted.left_out:

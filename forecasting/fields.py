@@ -36,6 +36,8 @@ class Field:
         The forecaster, or ``truth``.
     when
         Valid time, start and lead in words.
+    start, lead
+        Each alone.
     """
 
     values: Plane
@@ -44,6 +46,8 @@ class Field:
     colours: str
     who: str = ""
     when: str = ""
+    start: str = ""
+    lead: str = ""
     east: Plane | None = None
     north: Plane | None = None
 
@@ -104,8 +108,8 @@ def field_of(
     ValueError
         If the file does not hold it; the sentence lists what it holds.
     """
-    parts = _parts(ds, variable)
-    row, column = _start(ds, start), _lead(ds, lead)
+    parts = parts_of(ds, variable)
+    row, column = start_number(ds, start), _lead(ds, lead)
     planes, below = [], ""
     for name in parts:
         array = ds[name].isel(init_time=row, lead_time=column)
@@ -122,7 +126,13 @@ def field_of(
     who = str(ds.attrs.get("model", "forecast")) + (
         ", mean of members" if "member" in ds[parts[0]].dims else ""
     )
-    said: dict[str, Any] = {"units": units, "who": who, "when": _when(ds, row, column)}
+    said: dict[str, Any] = {
+        "units": units,
+        "who": who,
+        "when": _when(ds, row, column),
+        "start": time_text(ds["init_time"].values[row]),
+        "lead": hours_text(ds["lead_time"].values[column]),
+    }
     if len(parts) == 2:
         label = "Depth-mean current speed" if parts[0] == "ubar" else "Current speed"
         return Field(
@@ -183,7 +193,14 @@ def time_text(time: Any) -> str:
     return f"{time.strftime('%Y-%m-%d %H:%M')} UTC"
 
 
-def _parts(ds: xr.Dataset, variable: str) -> tuple[str, ...]:
+def parts_of(ds: xr.Dataset, variable: str) -> tuple[str, ...]:
+    """Variables of the file that one word asks for: one, or the two components of a current.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold it.
+    """
     offered = drawable(ds)
     pairs = vector_pairs(offered)
     if variable == "speed" and pairs:
@@ -216,7 +233,14 @@ def _lead(ds: xr.Dataset, lead: int | str | np.timedelta64) -> int:
     )
 
 
-def _start(ds: xr.Dataset, start: Any) -> int:
+def start_number(ds: xr.Dataset, start: Any) -> int:
+    """Which start of a forecast file is meant, counted from 0; None means the first.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such start.
+    """
     starts = ds["init_time"].values
     if start is None:
         return 0

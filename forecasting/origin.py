@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import xarray as xr
 
 from data_pipelines.times import calendar_of, milliseconds, parse
 from forecasting.combination import Combination, Placed
+from forecasting.members import Members
 from oceanop.checkpoint import Checkpoint
 from oceanop.grid import Grid
 from oceanop.layout import Layout
@@ -79,6 +80,48 @@ def operator_attributes(given: Combination) -> dict[str, Any]:
     }
 
 
+def ensemble_attributes(given: Sequence[Combination], members: Members) -> dict[str, Any]:
+    """Attributes that say who forecasts, and of an ensemble which forecaster and which start each member has.
+
+    What there is of several forecasters is told as :func:`operator_attributes` tells it of several operators:
+    ``run`` lists the runs of all, ``checkpoint_sha256`` is that of the list of their checksums, and costs are sums.
+    """
+    told = [operator_attributes(each) for each in given]
+    name = given[0].name if members.count is None else members.name
+    attributes: dict[str, Any] = {"title": f"Ocean forecast by {name}", "model": name, **told[0]}
+    if len(told) > 1:
+        sums = [each["checkpoint_sha256"] for each in told]
+        costs = {
+            key: round(sum(float(each[key]) for each in told), 1)
+            for key in ("parameters", "training_steps", "training_seconds")
+            if all(key in each for each in told)
+        }
+        threads = {each.get("training_threads") for each in told}
+        attributes = {
+            **{key: attributes[key] for key in ("title", "model")},
+            "checkpoint_sha256": hashlib.sha256(json.dumps(sums).encode()).hexdigest(),
+            "run": json.dumps([json.loads(each["run"]) for each in told]),
+            **{key: value if key == "training_seconds" else int(value) for key, value in costs.items()},
+            **({"training_threads": threads.pop()} if len(threads) == 1 and None not in threads else {}),
+        }
+    if members.count is None:
+        return attributes
+    listed = []
+    for member in range(members.count):
+        forecaster, number = members.turn(member)
+        listed.append(
+            {
+                "model": given[forecaster].name,
+                "checkpoint_sha256": told[forecaster]["checkpoint_sha256"],
+                "perturbation": number,
+            }
+        )
+    attributes["ensemble"] = json.dumps(listed)
+    if members.perturbation is not None:
+        attributes["perturbation"] = members.perturbation.text
+    return attributes
+
+
 def _member_facts(role: str, checkpoint: Checkpoint) -> dict[str, Any]:
     seconds = checkpoint.provenance.get("training_seconds")
     return {
@@ -101,10 +144,10 @@ def periods_of(checkpoint: Checkpoint) -> list[Period]:
         return []
 
 
-def fitted_attributes(given: Combination) -> dict[str, str]:
+def fitted_attributes(*given: Combination) -> dict[str, str]:
     """Attributes that say which times operators and shares were fitted on; none where nobody says."""
-    found = {period for each in given.members for period in periods_of(each)}
-    periods = sorted(found | ({given.share_fitted_on} if given.share_fitted_on else set()))
+    found = {period for one in given for each in one.members for period in periods_of(each)}
+    periods = sorted(found | {one.share_fitted_on for one in given if one.share_fitted_on})
     if not periods:
         return {}
     return {
@@ -114,15 +157,16 @@ def fitted_attributes(given: Combination) -> dict[str, str]:
     }
 
 
-def grid_attributes(placed: Placed, grid: Grid) -> dict[str, str | int]:
+def grid_attributes(placed: Sequence[Placed], grid: Grid) -> dict[str, str | int]:
     """Attributes that say on which grids operators were trained, on which they run, and how much finer that one is.
 
     Where they were trained on several, all are named, and ``refinement`` is that of the coarsest.
     """
+    operators = [each for one in placed for each in one.members]
     return {
-        "training_grid": "; ".join(dict.fromkeys(_cells(each.training) for each in placed.members)),
+        "training_grid": "; ".join(dict.fromkeys(_cells(each.training) for each in operators)),
         "forecast_grid": _cells(grid),
-        "refinement": max(each.factor for each in placed.members),
+        "refinement": max(each.factor for each in operators),
     }
 
 

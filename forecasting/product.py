@@ -19,10 +19,15 @@ from forecasting.forecaster import State
 from oceanop.grid import Grid
 from oceanop.layout import Layout
 
+Run = tuple[int, int]  # number of a start, and of a member
+
 BOOKKEEPING = "leads_written"
+# A file of thousands of small chunks is read ten times slower than its bytes allow. A chunk is rewritten with each of
+# its leads, so that a lead is there as soon as it is forecast, and must not be large
+CHUNK_BYTES, MOST_LEADS = 2**18, 16
 SECONDS = "forecast_seconds"  # attribute: what the rollout and its writing took, all attempts together
 # Equal in two files of the same forecast
-IDENTITY = ("model", "checkpoint_sha256", "run", "input_store", "input_store_id")
+IDENTITY = ("model", "checkpoint_sha256", "run", "input_store", "input_store_id", "ensemble", "perturbation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,8 @@ class Plan:
         ``[init_time, lead_time]``; None where they follow from the time step.
     cell_methods
         By variable, where it is another than that of a plain instant.
+    members
+        Size of the dimension ``member``; None where the file has none.
     """
 
     layout: Layout
@@ -59,6 +66,17 @@ class Plan:
     attributes: dict[str, Any]
     valid_times: NDArray[Any] | None = None
     cell_methods: dict[str, str] = field(default_factory=dict)
+    members: int | None = None
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """What lies before the axes of a state, and how much of it."""
+        members = {} if self.members is None else {"member": self.members}
+        return {"init_time": self.init_times.size, "lead_time": self.leads, **members}
+
+    def place(self, start: int, lead: int, member: int) -> tuple[int, ...]:
+        """Where a state stands along these axes; leads count from 1."""
+        return (start, lead - 1) if self.members is None else (start, lead - 1, member)
 
     def frame(self) -> xr.Dataset:
         """Coordinates, mask, cell area and attributes: the file without its states."""
@@ -89,6 +107,14 @@ class Plan:
                 {"standard_name": "time", "long_name": "time the forecast is for"},
             ),
         )
+        if self.members is not None:
+            ds = ds.assign_coords(
+                member=(
+                    "member",
+                    np.arange(self.members, dtype=np.int32),
+                    {"standard_name": "realization", "long_name": "member of the ensemble", "units": "1"},
+                )
+            )
         ds.attrs = dict(self.attributes)
         return ds
 
@@ -97,22 +123,22 @@ class Plan:
         return self.layout.unpack(state.values[:, None], self.grid, "lead_time", [state.lead], self.wet)
 
     def blank(self, array: Any) -> xr.Dataset:
-        """The frame with states made by ``array(shape, chunks)``, one plane a chunk."""
+        """The frame with states made by ``array(shape, chunks)``, a chunk a plane, or several leads of a small one."""
         ds = self.frame()
         example = self.fields(State(1, self.wet.float()))
         if "depth" in example.coords:
             ds = ds.assign_coords(depth=example["depth"])
         for name in self.layout.names():
             _, *dims = (str(dim) for dim in example[name].dims)
-            sizes = (self.init_times.size, self.leads, *(example.sizes[dim] for dim in dims))
-            chunks = tuple(
-                size if dim in self.grid.dims else 1 for size, dim in zip(sizes[2:], dims, strict=True)
-            )
+            sizes = (*self.axes.values(), *(example.sizes[dim] for dim in dims))
+            chunks = tuple(example.sizes[dim] if dim in self.grid.dims else 1 for dim in (*self.axes, *dims))
+            leads = CHUNK_BYTES // (4 * int(np.prod(chunks)))
+            chunks = (1, int(np.clip(leads, 1, min(self.leads, MOST_LEADS))), *chunks[2:])
             attrs = dict(example[name].attrs)
             if name in self.cell_methods:
                 attrs["cell_methods"] = self.cell_methods[name]
-            ds[name] = xr.Variable(("init_time", "lead_time", *dims), array(sizes, (1, 1, *chunks)), attrs)
-            ds[name].encoding["chunks"] = (1, 1, *chunks)
+            ds[name] = xr.Variable((*self.axes, *dims), array(sizes, chunks), attrs)
+            ds[name].encoding["chunks"] = chunks
         return ds
 
 
@@ -125,15 +151,15 @@ class MemoryForecast:
         for name in plan.layout.names():
             self.ds[name].encoding.pop("chunks")
 
-    def pending(self) -> list[int]:
-        """Numbers of the starts still to be run."""
-        return list(range(self.plan.init_times.size))
+    def pending(self) -> list[Run]:
+        """Starts and members still to be run."""
+        return list(np.ndindex(self.plan.init_times.size, self.plan.members or 1))
 
-    def write(self, start: int, state: State) -> None:
+    def write(self, start: int, state: State, member: int = 0) -> None:
         """Put one state in its place."""
         fields = self.plan.fields(state)
         for name in self.plan.layout.names():
-            self.ds[name].values[start, state.lead - 1] = fields[name].values[0]
+            self.ds[name].values[self.plan.place(start, state.lead, member)] = fields[name].values[0]
 
     def add_seconds(self, seconds: float) -> None:
         """Add to what the forecast has taken."""
@@ -150,7 +176,7 @@ class MemoryForecast:
 class ZarrForecast:
     """A forecast written to Zarr v3 state by state; the same forecast goes on where it was stopped.
 
-    A start that was stopped half way is run again from its beginning: a rollout needs its own past.
+    A member that was stopped half way is run again from its start: a rollout needs its own past.
 
     Raises
     ------
@@ -176,11 +202,12 @@ class ZarrForecast:
         ds = self.plan.blank(
             lambda shape, chunks: dask.array.full(shape, np.nan, chunks=-1, dtype=np.float32)
         )
+        runs = {dim: size for dim, size in self.plan.axes.items() if dim != "lead_time"}
         ds[BOOKKEEPING] = xr.Variable(
-            ("init_time",),
-            np.zeros(self.plan.init_times.size, dtype=np.int32),
+            tuple(runs),
+            np.zeros(tuple(runs.values()), dtype=np.int32),
             {"long_name": "leads already written", "units": "1"},
-            {"chunks": (1,)},
+            {"chunks": (1,) * len(runs)},
         )
         ds.attrs["complete"] = False
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,16 +216,17 @@ class ZarrForecast:
         # The frame appears whole, so that whatever lies at the path can be continued
         os.replace(partial, self.path)
 
-    def pending(self) -> list[int]:
-        """Numbers of the starts still to be run."""
-        return np.flatnonzero(np.asarray(self.written[:]) < self.plan.leads).tolist()
+    def pending(self) -> list[Run]:
+        """Starts and members still to be run."""
+        written = np.asarray(self.written[:]).reshape(self.plan.init_times.size, -1)
+        return [(start, member) for start, member in np.argwhere(written < self.plan.leads).tolist()]
 
-    def write(self, start: int, state: State) -> None:
+    def write(self, start: int, state: State, member: int = 0) -> None:
         """Write one state, then that it is written."""
         fields = self.plan.fields(state)
         for name in self.plan.layout.names():
-            self.group[name][start, state.lead - 1] = fields[name].values[0]
-        self.written[start] = state.lead
+            self.group[name][self.plan.place(start, state.lead, member)] = fields[name].values[0]
+        self.written[start if self.plan.members is None else (start, member)] = state.lead
 
     def add_seconds(self, seconds: float) -> None:
         """Add to what the forecast has taken, unless it was whole before."""
@@ -235,14 +263,14 @@ class NetcdfForecast:
         else:
             self.beside = ZarrForecast(plan, path.with_name(path.name + ".partial.zarr"))
 
-    def pending(self) -> list[int]:
-        """Numbers of the starts still to be run; none where the file is there."""
+    def pending(self) -> list[Run]:
+        """Starts and members still to be run; none where the file is there."""
         return [] if self.beside is None else self.beside.pending()
 
-    def write(self, start: int, state: State) -> None:
+    def write(self, start: int, state: State, member: int = 0) -> None:
         """Write one state."""
         assert self.beside is not None
-        self.beside.write(start, state)
+        self.beside.write(start, state, member)
 
     def add_seconds(self, seconds: float) -> None:
         """Add to what the forecast has taken, unless it was whole before."""
@@ -349,8 +377,9 @@ def _require_same_content(plan: Plan, path: Path, there: xr.Dataset, cure: str) 
     for name in IDENTITY:
         if there.attrs.get(name) != frame.attrs.get(name):
             raise ValueError(f"{path} holds another forecast (its attribute '{name}' differs); {cure}")
-    for name in ("init_time", "lead_time"):
-        if name not in there.coords or not there[name].equals(frame[name]):
+    for name in ("init_time", "lead_time", "member"):
+        wanted, held = frame.coords.get(name), there.coords.get(name)
+        if (wanted is None) != (held is None) or (wanted is not None and not wanted.equals(held)):
             raise ValueError(f"{path} holds a forecast of another {name}; {cure}")
     unkept = path.is_dir() and BOOKKEEPING not in there
     if unkept or any(name not in there for name in plan.layout.names()):

@@ -19,6 +19,8 @@ from forecasting.matching import Match
 from oceanop.cell_sums import Cells
 from oceanop.metrics import STATISTICS, Sums
 
+COPIES = 10  # of one forecaster's float32 fields: what diagnostics compute from them, a few fields in float64
+
 
 @dataclass(frozen=True)
 class Task:
@@ -103,13 +105,15 @@ class Scorer:
         cells = Cells.of(scene.weight, scene.tiles if scene.groups is None else None)
         return cls(matched, baselines, scene, cells, tallies, shown)
 
-    def tasks(self, memory: int, *, whole_starts: bool) -> list[Task]:
+    def tasks(self, memory: int, *, diagnostics: bool, whole_starts: bool) -> list[Task]:
         """All work, in order.
 
         Parameters
         ----------
         memory
             Bytes of fields at one time.
+        diagnostics
+            Whether fields are shown to diagnostics, which take memory of their own.
         whole_starts
             Whether starts must not be cut; baselines, which go from lead to lead, keep them whole too.
 
@@ -120,7 +124,10 @@ class Scorer:
         """
         plane = 4 * len(self.matched.layout.state) * int(np.prod(self.scene.grid.shape))
         # The truth, every forecaster, members beside their mean, and one field between file and place
-        fields = 2 + len(self.scene.forecasters) + sum(self.scene.members.values())
+        members = self.scene.members.values()
+        fields = 2 + len(self.scene.forecasters) + sum(members)
+        if diagnostics:
+            fields += COPIES * max(members, default=1)
         chunk = max(lead_chunk(ds, self.matched.layout) for ds in self.matched.forecasts.values())
         cut = spans(self.matched.leads.size, plane, fields, memory=memory, chunk=chunk)
         starts = range(self.matched.init_steps.size)

@@ -23,7 +23,8 @@ def truth_of(forecast: xr.Dataset, store: xr.Dataset | str | Path) -> xr.Dataset
     Returns
     -------
     xr.Dataset
-        The variables both hold, ``(init_time, lead_time, ..., y, x)``, NaN at valid times after the store's end.
+        The variables both hold, ``(init_time, lead_time, ..., y, x)``, without members; NaN at valid times after the
+        store's end.
 
     Raises
     ------
@@ -49,10 +50,10 @@ def truth_of(forecast: xr.Dataset, store: xr.Dataset | str | Path) -> xr.Dataset
     happened = store[shared].isel(time=("valid", steps.clip(0))).where(xr.DataArray(steps >= 0, dims="valid"))
     arrays = {
         name: (
-            forecast[name].dims,
+            [dim for dim in forecast[name].dims if dim != "member"],
             happened[name].to_numpy().reshape(*valid.shape, *happened[name].shape[1:]),
             store[name].attrs,
         )
         for name in shared
     }
-    return forecast.drop_vars(names).assign(arrays).assign_attrs(model="truth")
+    return forecast.drop_vars([*names, "member"], errors="ignore").assign(arrays).assign_attrs(model="truth")

@@ -14,6 +14,7 @@ from uuid import uuid4
 import torch
 
 AHEAD = 2  # pieces of work by process that are begun before the first is taken: what is done waits in memory
+PATIENCE = "10s"  # for a scheduler to answer
 
 _held = threading.local()
 _sent: dict[str, bytes] = {}
@@ -83,7 +84,7 @@ def _cluster(stack: ExitStack, workers: Any, key: str, payload: bytes) -> tuple[
     from distributed import Client
 
     try:
-        client = stack.enter_context(Client(str(workers), timeout="10s", set_as_default=False))
+        client = stack.enter_context(Client(str(workers), timeout=PATIENCE, set_as_default=False))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"no Dask scheduler answers at '{workers}' ({str(error).splitlines()[0]}); give its address, as "

@@ -45,7 +45,7 @@ def diagnostics_of(asked: str | Sequence[str | Diagnostic] | None) -> list[Diagn
     Parameters
     ----------
     asked
-        ``all``, names separated by commas, or a list of names and diagnostics; None takes ``DEFAULT``.
+        ``all``, ``none``, names separated by commas, or a list of names and diagnostics; None takes ``DEFAULT``.
 
     Raises
     ------
@@ -55,12 +55,13 @@ def diagnostics_of(asked: str | Sequence[str | Diagnostic] | None) -> list[Diagn
     if asked is None:
         asked = DEFAULT
     elif isinstance(asked, str):
-        asked = list(DIAGNOSTICS) if asked == "all" else [name for name in asked.split(",") if name]
+        words = {"all": list(DIAGNOSTICS), "none": []}
+        asked = words[asked] if asked in words else [name.strip() for name in asked.split(",")]
     found: list[Diagnostic] = []
     for each in asked:
         if isinstance(each, str) and each not in DIAGNOSTICS:
             raise ValueError(
-                f"there is no diagnostic '{each}'; name one of {', '.join(DIAGNOSTICS) or 'none'}, or 'all'."
+                f"there is no diagnostic '{each}'; name one of {', '.join(DIAGNOSTICS)}, 'all' or 'none'."
             )
         made = DIAGNOSTICS[each]() if isinstance(each, str) else each
         if any(made.name == other.name for other in found):

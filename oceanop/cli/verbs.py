@@ -201,10 +201,12 @@ def train(
 
 @app.command()
 def forecast(
-    checkpoint: Annotated[
-        Path,
+    checkpoints: Annotated[
+        list[Path],
         typer.Argument(
-            help="What 'oceanop train' wrote, RUN/checkpoints/best, or a forecaster that 'oceanop combine' wrote."
+            metavar="CHECKPOINT...",
+            help="What 'oceanop train' wrote, RUN/checkpoints/best, or a forecaster that 'oceanop combine' wrote; "
+            "several are members of an ensemble.",
         ),
     ],
     data: Annotated[
@@ -218,17 +220,44 @@ def forecast(
     ],
     leads: Annotated[int, typer.Option(min=1, help="Steps of the store to forecast.")],
     to: Annotated[Path, typer.Option(help="The forecast to write: .zarr or .nc.")],
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Size of the ensemble: one of each checkpoint, and all beyond from perturbed starts; as many as there "
+            "are checkpoints where absent.",
+        ),
+    ] = None,
+    perturbation: Annotated[
+        float | None,
+        typer.Option(help="Of perturbed starts: amplitude, 1 (the size of a one-step change) where absent."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of perturbed starts: 0 where absent.")] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Roll a trained operator, or several together, out from one start or many.
+    """Roll a trained operator, or an ensemble, out from one start or many.
 
     Example: oceanop forecast runs/fnotd/checkpoints/best --data norway.zarr --start 2015-11-17T21 --leads 21 --to f.nc
+
+    An ensemble: oceanop forecast runs/*/checkpoints/best --data norway.zarr --start latest --leads 21 --members 9
+    --to e.nc
     """
     from forecasting import forecast as run_forecast
 
+    several = len(checkpoints) > 1 or members is not None
     with console.progress("forecast", quiet=quiet) as report:
-        made = run_forecast(checkpoint, data, start=start, leads=leads, to=to, progress=report)
+        made = run_forecast(
+            checkpoints if several else checkpoints[0],
+            data,
+            start=start,
+            leads=leads,
+            members=(members or len(checkpoints)) if several else None,
+            perturbation=perturbation,
+            seed=seed,
+            to=to,
+            progress=report,
+        )
     if made.attrs.get("refinement", 1) > 1:
         console.err.print(
             f"forecast: trained on {made.attrs['training_grid']}, run on {made.attrs['forecast_grid']}."
@@ -255,6 +284,19 @@ def evaluate(
             "UHSLC, GESLA-3 or Copernicus in-situ."
         ),
     ] = None,
+    diagnostics: Annotated[
+        str | None,
+        typer.Option(
+            help="Further sets of metrics, comma separated, 'all' or 'none'; the cheap ones where absent."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Of fields at one time in each process: 512MB where absent, 2GB, 500MiB."),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Number of processes, or the address of a Dask scheduler, tcp://HOST:PORT.")
+    ] = "1",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -263,12 +305,23 @@ def evaluate(
     Example: oceanop evaluate fnotd.nc fno.nc --truth norway.zarr --to report
 
     At gauges: oceanop evaluate level.nc --truth baltic.zarr --gauges gauges.toml --to report
+
+    Larger than memory, on four processes: oceanop evaluate long.zarr --truth norway.zarr --workers 4 --to report
     """
     from forecasting import evaluate as run_evaluation
+    from forecasting.blocks import MEMORY
 
     with console.progress("evaluate", quiet=quiet) as report:
         run_evaluation(
-            forecasts, truth=truth, baselines=baseline, gauges=gauges or None, to=to, progress=report
+            forecasts,
+            truth=truth,
+            baselines=baseline,
+            gauges=gauges or None,
+            diagnostics=diagnostics,
+            to=to,
+            memory=words.memory(memory, MEMORY),
+            workers=workers,
+            progress=report,
         )
     console.out.print(f"{to / 'report.html'}")
 

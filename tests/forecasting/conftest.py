@@ -10,6 +10,7 @@ import xarray as xr
 from data_pipelines import save_store
 from oceanop.build import build_step
 from oceanop.checkpoint import Checkpoint
+from oceanop.cli import main
 from oceanop.config import parse_run
 from oceanop.features import static_fields
 from oceanop.grid import Grid
@@ -125,6 +126,17 @@ def operator(ds: xr.Dataset, *, seed: int = 0, forcing: list[str] | None = None)
         {},
         sha256=f"5a{seed or ''}",
     )
+
+
+def oceanop(*words: object) -> int:
+    """Run the command in this process with the given words; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["oceanop", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    code = stopped.value.code
+    assert isinstance(code, int)
+    return code
 
 
 @pytest.fixture(scope="session")
