@@ -3,9 +3,40 @@
 from collections.abc import Callable, Sequence
 
 from forecasting.diagnostic import Diagnostic
+from forecasting.diagnostics.anomalies import Anomalies
+from forecasting.diagnostics.balance import Balance
+from forecasting.diagnostics.cells import Cells
+from forecasting.diagnostics.drift import Drift
+from forecasting.diagnostics.ensembles import Ensembles
+from forecasting.diagnostics.motion import Motion
+from forecasting.diagnostics.peaks import Peaks
+from forecasting.diagnostics.periods import Periods
+from forecasting.diagnostics.spectra import BasinSpectra, BoxSpectra
+from forecasting.diagnostics.thresholds import Thresholds
+from forecasting.diagnostics.waves import Waves
 
-DIAGNOSTICS: dict[str, Callable[[], Diagnostic]] = {}  # by the name they are asked for by
-DEFAULT: tuple[str, ...] = ()  # cheap beside reading, and of use to everybody
+_ALL: tuple[Callable[[], Diagnostic], ...] = (
+    Anomalies,
+    Motion,
+    Ensembles,
+    Thresholds,
+    Peaks,
+    BasinSpectra,
+    BoxSpectra,
+    Periods,
+    Waves,
+    Balance,
+    Drift,
+    Cells,
+)
+DIAGNOSTICS: dict[str, Callable[[], Diagnostic]] = {
+    each().name: each for each in _ALL
+}  # by what they are asked for by
+DEFAULT: tuple[str, ...] = (
+    "anomalies",
+    "motion",
+    "ensembles",
+)  # cheap beside reading, and of use to everybody
 
 
 def diagnostics_of(asked: str | Sequence[str | Diagnostic] | None) -> list[Diagnostic]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -86,32 +87,29 @@ class Tracer:
         """
         fastest = float(torch.maximum(before.abs().max(), after.abs().max()))
         steps = max(int(np.ceil(fastest * seconds / COURANT)), 1)
-        step = seconds / steps
-        place = torch.stack([particles.row, particles.column])
-        afloat = particles.afloat
-        for i in range(steps):
-
-            def rate(at: Tensor, part: float, i: int = i) -> Tensor:
-                share = (i + part) / steps
-                return self._between((1 - share) * before + share * after, at)
-
-            first = rate(place, 0.0)
-            second = rate(place + step / 2 * first, 0.5)
-            third = rate(place + step / 2 * second, 0.5)
-            fourth = rate(place + step * third, 1.0)
-            moved = place + step / 6 * (first + 2 * second + 2 * third + fourth)
-            place = torch.where(afloat, moved, place)
-            afloat = afloat & self._in_water(*place)
-        return Particles(place[0], place[1], afloat)
+        row, column, afloat = (each.clone() for each in particles)
+        places = (row.numpy(), column.numpy(), afloat.numpy())
+        _carry(places, before.numpy(), after.numpy(), self.wet.numpy(), seconds / steps, steps)
+        return Particles(row, column, afloat)
 
     def positions(self, particles: Particles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitude and longitude, degrees, ``[particle]``; outside the grid the nearest of its edge."""
-        corner, weights = self._corners(particles.row, particles.column)
-        latitude = (self.latitude[corner] * weights).sum(0)
-        longitude = self.longitude[corner]
+        height, width = self.wet.shape
+        row, column = particles.row.clamp(0, height - 1), particles.column.clamp(0, width - 1)
+        top, left = row.long().clamp(max=height - 2), column.long().clamp(max=width - 2)
+        down, right = row - top, column - left
+        corners = [(top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)]
+        share = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
+        latitude = torch.stack([part * self.latitude[at] for at, part in zip(corners, share, strict=True)])
+        first = self.longitude[corners[0]]
         # About the first corner, for two of them may lie on either side of the date line
-        offset = (longitude - longitude[0] + 180.0) % 360.0 - 180.0
-        return latitude.numpy(), (longitude[0] + (offset * weights).sum(0)).numpy()
+        offset = torch.stack(
+            [
+                part * ((self.longitude[at] - first + 180.0) % 360.0 - 180.0)
+                for at, part in zip(corners, share, strict=True)
+            ]
+        )
+        return latitude.sum(0).numpy(), (first + offset.sum(0)).numpy()
 
     def _in_water(self, row: Tensor, column: Tensor) -> Tensor:
         height, width = self.wet.shape
@@ -119,23 +117,47 @@ class Tracer:
         nearest = (row.round().long().clamp(0, height - 1), column.round().long().clamp(0, width - 1))
         return inside & self.wet[nearest]
 
-    def _between(self, rates: Tensor, place: Tensor) -> Tensor:
-        corner, weights = self._corners(*place)
-        weights = weights * self.wet[corner]
-        total = weights.sum(0)
-        found = (rates[:, *corner] * weights).sum(1)
-        return torch.where(total > 0, found / total.clamp(min=1e-12), 0.0)
 
-    def _corners(self, row: Tensor, column: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Cells around places and the share of each, ``[4, particle]``."""
-        height, width = self.wet.shape
-        row, column = row.clamp(0, height - 1), column.clamp(0, width - 1)
-        top, left = row.floor().long().clamp(max=height - 2), column.floor().long().clamp(max=width - 2)
-        down, right = row - top, column - left
-        rows = torch.stack([top, top, top + 1, top + 1])
-        columns = torch.stack([left, left + 1, left, left + 1])
-        share = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
-        return (rows, columns), share
+@numba.njit(nogil=True, cache=True)
+def _carry(places, before, after, wet, step, steps):  # type: ignore[no-untyped-def]
+    rows, columns, afloat = places
+    height, width = wet.shape
+    for i in range(rows.size):
+        y, x = rows[i], columns[i]
+        for n in range(steps):
+            if not afloat[i]:
+                break
+            v1, u1 = _between(before, after, wet, y, x, n / steps)
+            v2, u2 = _between(before, after, wet, y + step / 2 * v1, x + step / 2 * u1, (n + 0.5) / steps)
+            v3, u3 = _between(before, after, wet, y + step / 2 * v2, x + step / 2 * u2, (n + 0.5) / steps)
+            v4, u4 = _between(before, after, wet, y + step * v3, x + step * u3, (n + 1) / steps)
+            y += step / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+            x += step / 6 * (u1 + 2 * u2 + 2 * u3 + u4)
+            inside = -0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5
+            row = min(max(int(np.rint(y)), 0), height - 1)
+            column = min(max(int(np.rint(x)), 0), width - 1)
+            afloat[i] = inside and wet[row, column]
+        rows[i], columns[i] = y, x
+
+
+@numba.njit(nogil=True, cache=True)
+def _between(before, after, wet, y, x, share):  # type: ignore[no-untyped-def]
+    height, width = wet.shape
+    y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+    top, left = min(int(y), height - 2), min(int(x), width - 2)
+    total = v = u = 0.0
+    for j in range(2):
+        for i in range(2):
+            row, column = top + j, left + i
+            if not wet[row, column]:
+                continue
+            near = (1.0 - abs(y - row)) * (1.0 - abs(x - column))
+            total += near
+            v += near * ((1.0 - share) * before[0, row, column] + share * after[0, row, column])
+            u += near * ((1.0 - share) * before[1, row, column] + share * after[1, row, column])
+    if total <= 0.0:
+        return 0.0, 0.0
+    return v / total, u / total
 
 
 def _turn_gradient(longitude: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -103,30 +103,46 @@ class EnsembleSums(Statistics):
         return ((size + 1) / size).sqrt() * self.spread() / self.ensemble_rmse()
 
 
-def rank_counts(forecast: Any, truth: Any, weight: Any, *, seed: int) -> Tensor:
-    """How much area has the truth above so many members: flat where truth and members are drawn alike.
+@dataclass(frozen=True, eq=False)
+class RankSums(Statistics):
+    """Cells by the number of members below the truth, ``[statistic, rank, ...]``.
 
-    Hamill, Monthly Weather Review 129, 2001. Where members equal the truth its rank among them is drawn, so that
-    calm water or ice does not fill the lowest rank.
-
-    Parameters
-    ----------
-    forecast, truth, weight
-        As :meth:`EnsembleSums.of`.
-    seed
-        Of the draw. Parts that are counted apart need each their own, and the same at any time, so that they add up
-        to the same counts in any order.
-
-    Returns
-    -------
-    float64 ``[rank, ...]``: weight of the cells in which the truth has 0 to M members below it.
+    Flat where truth and members are drawn alike; filled at both ends where members are too much alike (Hamill, Monthly
+    Weather Review 129, 2001).
     """
-    members, truth, weight = _of_one_shape(forecast, truth, weight)
-    below, equal = (members < truth).sum(0), (members == truth).sum(0)
-    generator = torch.Generator().manual_seed(seed)
-    draw = torch.rand(truth.shape, dtype=torch.float64, generator=generator)
-    rank = below + (draw * (equal + 1)).floor().long().clamp(max=equal)
-    return torch.stack([(weight * (rank == i)).sum((-2, -1)) for i in range(members.shape[0] + 1)])
+
+    names: ClassVar[tuple[str, ...]] = ("count", "weight")
+
+    @classmethod
+    def of(cls, forecast: Any, truth: Any, weight: Any, *, seed: int) -> Self:
+        """Sums over the last two dimensions, for 0 to M members below; arguments as :meth:`EnsembleSums.of`.
+
+        Parameters
+        ----------
+        seed
+            Where members equal the truth its rank among them is drawn, so that calm water or ice does not fill the
+            lowest rank. Parts that are counted apart need each their own, the same at any time, so that they add up to
+            the same counts in any order.
+        """
+        members, truth, weight = _of_one_shape(forecast, truth, weight)
+        below, equal = (members < truth).sum(0), (members == truth).sum(0)
+        generator = torch.Generator().manual_seed(seed)
+        draw = torch.rand(truth.shape, dtype=torch.float64, generator=generator)
+        rank = below + torch.minimum((draw * (equal + 1)).long(), equal)
+        sums = [
+            [each.sum((-2, -1)) for each in ((rank == i) & (weight > 0), weight * (rank == i))]
+            for i in range(members.shape[0] + 1)
+        ]
+        return cls(torch.stack([torch.stack([each[k].double() for each in sums]) for k in (0, 1)]))
+
+    def share(self) -> Tensor:
+        """Share of the area with each rank, ``[rank, ...]``; 1 / (M + 1) each where flat."""
+        return self.statistic("weight") / self.statistic("weight").sum(0)
+
+    def outliers(self) -> Tensor:
+        """Share of the area in which the truth lies outside all members, over that of a flat histogram, ``[...]``."""
+        share = self.share()
+        return (share[0] + share[-1]) * share.shape[0] / 2
 
 
 def _of_one_shape(forecast: Any, truth: Any, weight: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from oceanop.metrics import Sums
 from oceanop.verification.anomaly import activity_ratio, anomaly_correlation, climatology_skill
 from oceanop.verification.crossing import effective_resolution, useful_lead
-from oceanop.verification.ensemble import EnsembleSums, rank_counts
+from oceanop.verification.ensemble import EnsembleSums, RankSums
 from oceanop.verification.peaks import PeakSums, peaks_of
 from oceanop.verification.thresholds import THRESHOLD_METRICS, Contingency
 
@@ -58,14 +58,17 @@ def test_ranks_are_flat_for_exchangeable_members_also_where_all_are_equal() -> N
     generator = np.random.default_rng(3)
     drawn = generator.standard_normal((4, 200, 200))
     for values in (drawn, np.round(drawn), np.zeros_like(drawn)):
-        counts = rank_counts(values[1:], values[0], np.ones((200, 200)), seed=1).numpy()
+        ranks = RankSums.of(values[1:], values[0], np.ones((200, 200)), seed=1)
+        counts = ranks.statistic("count").numpy()
         assert counts.sum() == 40000
-        # A count is binomial with standard deviation below sqrt(n / 4); five of these
+        # A count is binomial with a variance of n p (1 - p) = 7500; five standard deviations
         assert np.abs(counts - 10000).max() < 5 * np.sqrt(7500)
-    again = rank_counts(values[1:], values[0], np.ones((200, 200)), seed=1).numpy()
-    assert np.array_equal(counts, again)
-    outside = rank_counts(drawn[1:], np.full((200, 200), 99.0), np.ones((200, 200)), seed=0)
-    assert outside.tolist() == [0, 0, 0, 40000]
+        assert ranks.outliers().item() == pytest.approx(1.0, abs=5 * np.sqrt(10000) / 20000)
+    again = RankSums.of(values[1:], values[0], np.ones((200, 200)), seed=1)
+    assert torch.equal(again.values, ranks.values)
+    outside = RankSums.of(drawn[1:], np.full((200, 200), 99.0), np.ones((200, 200)), seed=0)
+    assert outside.share().tolist() == [0, 0, 0, 1]
+    assert outside.outliers().item() == 2.0
 
 
 def test_the_table_of_events_has_its_textbook_scores() -> None:
