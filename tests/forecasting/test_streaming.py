@@ -1,8 +1,10 @@
 """Scores are the same however many leads are read together, whoever does the work, and each lead is read once."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from forecasting.diagnostic import Block, Diagnostic, Method, Scene
 from forecasting.ratios import rows_to_dataset
 from forecasting.scores import COLUMNS
 from oceanop.checkpoint import Checkpoint
+from oceanop.cli import words
 
 START = "2020-01-04T04"
 SERIES = "2020-01-04T00/2020-01-04T11/1h"
@@ -245,3 +248,32 @@ def test_a_diagnostic_sees_whole_starts_in_blocks_and_has_rows_of_its_own(
     xr.testing.assert_equal(table["value"].sel(metric=plain["metric"]), plain["value"])
     with pytest.raises(ValueError, match="there is no diagnostic 'highest'; name one of"):
         evaluate(many, ocean, diagnostics="highest")
+
+
+def test_pictures_of_a_long_forecast_keep_some_of_its_leads(
+    one: xr.Dataset, ocean: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    stub = ModuleType("forecasting.report")
+    stub.write_report = lambda to, **what: given.update(what)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "forecasting.report", stub)
+    # Two leads are scored at a time; of forecast and truth, three leads fit
+    evaluate(one, ocean, baselines=[], diagnostics=[], memory=2 * 3 * PLANE, to=tmp_path)
+    leads = given["forecasts"]["FNOtD"]["lead_time"]
+    kept = one.sel(lead_time=leads)
+    np.testing.assert_array_equal(leads / np.timedelta64(1, "h"), [1, 3, 6])
+    for name in ("uo", "vo"):
+        np.testing.assert_array_equal(given["forecasts"]["FNOtD"][name], kept[name])
+        np.testing.assert_array_equal(
+            given["truth"][name].squeeze("init_time"), ocean[name].sel(time=kept["valid_time"].values[0])
+        )
+    assert given["truth"]["valid_time"].equals(kept["valid_time"])
+
+
+def test_memory_in_words_has_a_unit() -> None:
+    assert words.memory(None, 5) == 5
+    assert words.memory("2GiB", 5) == 2 * 2**30
+    with pytest.raises(
+        ValueError, match="--memory plenty: expected a size with its unit, as in 512MB or 2GiB"
+    ):
+        words.memory("plenty", 5)
