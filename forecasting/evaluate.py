@@ -61,7 +61,8 @@ def evaluate(
     that was fitted on scored times is told in the attribute ``warning`` and at the head of the report.
 
     A forecast with members counts by their mean. Files are read once, some leads of one start at a time, so that they
-    may be larger than memory; the scores do not depend on how many leads these are, nor on the number of workers.
+    may be larger than memory. Scores do not depend on the number of workers, nor on how many leads these are, but for
+    rounding in diagnostics that pool leads.
 
     Parameters
     ----------
