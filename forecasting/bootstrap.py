@@ -12,6 +12,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 LEAST_BLOCKS = 8  # fewer blocks say next to nothing about the next one
 TILE = 8  # cells; about the correlation length of currents on the grids of coastal models
+MOST_TILES = 512  # more of them change no interval, and each has sums of its own at every lead
 
 
 def draw(blocks: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
@@ -72,6 +73,14 @@ def time_blocks(init_times: NDArray[np.int64], longest_lead: int) -> NDArray[np.
     return np.minimum(np.arange(count) // length, blocks - 1)
 
 
+def tile_size(wet: NDArray[np.bool_]) -> int:
+    """Cells along the side of a tile: ``TILE``, doubled until there are at most ``MOST_TILES`` with ocean."""
+    size = TILE
+    while space_blocks(wet, size)[1] > MOST_TILES:
+        size *= 2
+    return size
+
+
 def space_blocks(wet: NDArray[np.bool_], tile: int = TILE) -> tuple[NDArray[np.int64], int]:
     """Tile each cell lies in, ``[y, x]``, and the number of tiles; those without ocean are not counted."""
     rows, columns = np.indices(wet.shape) // tile
@@ -88,7 +97,7 @@ SEEDS = (
 )
 
 
-def describe(blocks: Sequence[int] | NDArray[np.int64] | None, count: int) -> str:
+def describe(blocks: Sequence[int] | NDArray[np.int64] | None, count: int, tile: int = TILE) -> str:
     """The method in words, for whoever reads the scores."""
     percent = f"{100 * CONFIDENCE:g} % expanded percentile intervals, {RESAMPLES} resamples"
     if blocks is not None:
@@ -98,7 +107,7 @@ def describe(blocks: Sequence[int] | NDArray[np.int64] | None, count: int) -> st
             f"as the longest lead; {percent}"
         )
     return (
-        f"block bootstrap over space: {count} tiles of {TILE} x {TILE} cells, all starts kept together, because the "
+        f"block bootstrap over space: {count} tiles of {tile} x {tile} cells, all starts kept together, because the "
         f"starts make fewer than {LEAST_BLOCKS} independent blocks; {percent}. The intervals measure sampling over "
         "space only, not how the scores would differ at another time"
     )

@@ -3,15 +3,13 @@
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,32 +17,24 @@ from torch import Tensor
 from data_pipelines import open_store
 from data_pipelines.store import oceanop_version
 from data_pipelines.times import milliseconds, text
-from forecasting import bootstrap, clock
+from forecasting import bootstrap
+from forecasting.blocks import MEMORY
 from forecasting.boundary import prescribed_cells
-from forecasting.fitting import Fitted, fit_baselines
-from forecasting.forecaster import State
-from forecasting.gauge_scores import METHOD, GaugeSums, beside
+from forecasting.diagnostic import Diagnostic, Scene
+from forecasting.diagnostics import diagnostics_of
+from forecasting.fitting import Baselines, fit_baselines
+from forecasting.gauge_scores import METHOD, GaugeSums
 from forecasting.gauges import Gauges, place_gauges, stations_json
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
 from forecasting.origin import baseline_warning, overlap_warning
-from forecasting.product import MemoryForecast, Plan
-from forecasting.scores import score_table, write_csv
+from forecasting.scores import METHODS, joined, method_of, score_table, write_csv
+from forecasting.scoring import Scorer, Total, first_mask, smaller_mask
+from forecasting.shown import Gallery, chosen
+from forecasting.workers import share
 from oceanop.grid import Grid
-from oceanop.metrics import Sums
 
 Progress = Callable[[str, int, int], None]
-
-SHOWN_BYTES = 2**30  # of fields kept for the maps, all forecasters together
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """One start: the truth, and every forecast of it, ``[channel, lead, y, x]``, NaN where there is none."""
-
-    number: int
-    truth: Tensor
-    forecasts: dict[str, Tensor]
 
 
 def evaluate(
@@ -53,9 +43,12 @@ def evaluate(
     *,
     baselines: str | Sequence[str] | None = None,
     gauges: Gauges | None = None,
+    diagnostics: str | Sequence[str | Diagnostic] | None = None,
     to: str | Path | None = None,
     report: bool = True,
     seed: int = 0,
+    memory: int = MEMORY,
+    workers: int | str = 1,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Score forecasts beside baselines.
@@ -66,6 +59,10 @@ def evaluate(
     and ``validation`` of the truth and run from the same starts. Several forecasts of one model, whose runs
     differ in nothing but their seeds, are scored each and, under the model's name, pooled. A forecast or a baseline
     that was fitted on scored times is told in the attribute ``warning`` and at the head of the report.
+
+    A forecast with members counts by their mean. Files are read once, some leads of one start at a time, so that they
+    may be larger than memory. Scores do not depend on the number of workers, nor on how many leads these are, but for
+    rounding in diagnostics that pool leads.
 
     Parameters
     ----------
@@ -81,10 +78,18 @@ def evaluate(
         Tide gauges to score the sea level at, files or listings of :func:`data_pipelines.read_gauges` or series of
         :func:`data_pipelines.read_gauge`; their scores have the bands ``gauges`` (all of them), the gauges' names, and
         each of these with a band of periods behind it; the forecaster ``truth`` is the store itself.
+    diagnostics
+        Names among ``forecasting.diagnostics.DIAGNOSTICS``, ``all`` of them, or diagnostics of one's own
+        (:class:`forecasting.diagnostic.Diagnostic`), whose scores come beside; None takes the cheap ones.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed
         Of the bootstrap.
+    memory
+        Bytes of fields that each process holds at one time while it scores; pictures may keep as much again.
+        Baselines keep what they learned beside it, and a forced one the forcing of one start.
+    workers
+        Number of processes, or the address of a Dask scheduler (:func:`forecasting.workers.share`).
     progress
         Called as ``progress(words, done, total)``.
 
@@ -96,52 +101,78 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is nothing to compare: other grid, other variables, no shared start or lead, no truth; a gauge on
-        land, outside the domain or without levels at these times.
+        If there is nothing to compare: other grid, other variables, no shared start or lead, no truth, a lead without
+        any value; a gauge on land, outside the domain or without levels at these times; too little memory for one
+        lead; no such diagnostic or workers.
     """
     if not isinstance(truth, xr.Dataset):
         truth = open_store(truth)
     if isinstance(baselines, str):
         baselines = [baselines]
+    asked = diagnostics_of(diagnostics)
     given = named(forecasts)
     matched = match(given.forecasts, truth)
     cost = {name: _cost_of(ds) for name, ds in matched.forecasts.items()}
     fitted = fit_baselines(baselines, matched, truth)
     for name, each in fitted.by_name.items():
         cost[name] = {"training_seconds": each.seconds, "forecast_seconds": 0.0}
-    wet = _common_mask(matched, truth)
-    shown = _Shown(matched, truth, list(fitted.by_name)) if to is not None and report else None
-    total = matched.init_steps.size
-    groups, blocks, words = _blocks(matched, wet)
-    at_gauges = None
-    if gauges is not None:
-        at_gauges = GaugeSums(place_gauges(gauges, matched, truth, wet), matched, groups)
-    sums: dict[str, Sums] = {}
-    area = torch.from_numpy(Grid.from_dataset(truth).cell_area)
-    for case in _cases(matched, truth, fitted.by_name, cost):
-        weight = area * wet[:, None] * case.truth.isfinite()
-        for name, field in case.forecasts.items():
-            part = Sums.of(field, case.truth, weight, None if groups is not None else blocks)
-            _add(
-                sums, name, part, None if groups is None else int(groups[case.number]), int(blocks.max()) + 1
-            )
-        if at_gauges is not None:
-            at_gauges.add(case.number, case.forecasts)
-        if shown is not None:
-            shown.keep(case)
-        if progress is not None:
-            progress("", case.number + 1, total)
-    number = int(blocks.max()) + 1
+    grid = Grid.from_dataset(truth)
+    ocean = matched.layout.wet(truth)
+    names = [*matched.forecasts, *fitted.by_name]
+    pictures = chosen(matched, len(names), grid.mask.size, memory=memory) if to and report else None
+    wet = first_mask(matched, ocean, prescribed_cells(matched.forecasts.values(), grid), grid.dims)
+    while True:
+        gallery = None if pictures is None else Gallery(pictures, matched, truth, names)
+        scene, words = _scene(matched, truth, fitted, grid, wet)
+        at_gauges = None
+        if gauges is not None:
+            at_gauges = GaugeSums(place_gauges(gauges, matched, truth, wet), matched, scene.groups)
+        begun = {each.name: tally for each in asked if (tally := each.begin(scene)) is not None}
+        tallies = [*([] if at_gauges is None else [at_gauges]), *begun.values()]
+        scorer = Scorer.of(matched, fitted.by_name, scene, tallies, pictures)
+        whole = at_gauges is not None or any(each.whole_starts for each in asked if each.name in begun)
+        tasks = scorer.tasks(memory, diagnostics=bool(begun), whole_starts=whole)
+        total = Total(scorer)
+        for done, part in enumerate(share(scorer, tasks, workers), 1):
+            total.add(part)
+            if gallery is not None and not total.lost:
+                gallery.add(part)
+            if progress is not None:
+                progress("looking for missing cells" if total.lost else "", done, len(tasks))
+        if not total.lost:
+            break
+        wet = smaller_mask(wet, total.lost, ocean)
+    sums = total.table_sums()
+    if not any(part.statistic("count").any() for part in sums.values()):
+        raise ValueError(
+            f"the truth has no value of {', '.join(matched.layout.names())} at any time that is forecast; give a truth "
+            "with states there."
+        )
+    for name, seconds in total.seconds.items():
+        cost[name]["forecast_seconds"] += seconds
     hours = (matched.leads * matched.time_step / 3600).tolist()
     seeds = given.pooled
     scores = score_table(
-        sums, matched.layout, hours, seed=seed, blocks=number, seeds=seeds, references=list(fitted.by_name)
+        sums,
+        matched.layout,
+        hours,
+        seed=seed,
+        blocks=scene.blocks,
+        seeds=seeds,
+        references=list(fitted.by_name),
     )
-    if at_gauges is not None:
-        scores = beside(scores, at_gauges.table(hours, seed=seed, seeds=seeds))
+    tables = [table for each in tallies if (table := each.table(seed=seed, pooled=seeds)) is not None]
+    scores = joined([scores, *tables]) if tables else scores
     if seeds:
         words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, fitted.period, seed)
+    scores.attrs |= _methods(scores, [each for each in asked if each.name in begun])
+    if scene.members:
+        scores.attrs["members"] = json.dumps(scene.members)
+    if lone := [name for name, size in scene.members.items() if size < 2]:
+        scores.attrs["members_note"] = (
+            f"{', '.join(lone)} has one member and is scored as a single forecast: CRPS, spread and ranks need two."
+        )
     if at_gauges is not None:
         scores.attrs |= {"gauges": json.dumps(stations_json(at_gauges.stations)), "gauge_method": METHOD}
     if fitted.left_out:
@@ -152,10 +183,10 @@ def evaluate(
         scores.attrs["warning"] = warning
     if to is not None:
         _write(Path(to), scores)
-    if shown is not None:
+    if gallery is not None:
         from forecasting.report import write_report
 
-        fields = shown.datasets()
+        fields = gallery.datasets()
         happened = fields.pop("truth")
         told = ("institution", "license", "references", "source", "sources", "splits")
         happened.attrs |= {name: truth.attrs[name] for name in told if name in truth.attrs}
@@ -194,130 +225,45 @@ def _warning(matched: Match, truth: xr.Dataset, learned: NDArray[np.int64]) -> s
     return " ".join(words for words in said if words)
 
 
-def _cases(
-    matched: Match, truth: xr.Dataset, baselines: dict[str, Fitted], cost: dict[str, dict[str, Any]]
-) -> Iterator[_Case]:
-    """All starts, one at a time, so that memory holds one; what the baselines take is added to ``cost``."""
-    for number, start in enumerate(matched.init_steps.tolist()):
-        fields = {name: _fields(ds.isel(init_time=number), matched) for name, ds in matched.forecasts.items()}
-        known = int(matched.leads[matched.valid_steps[number] >= 0].max())
-        for name, each in baselines.items():
-            begin = time.perf_counter()
-            fields[name] = each.run(truth, start, matched.leads, known)
-            cost[name]["forecast_seconds"] += time.perf_counter() - begin
-        yield _Case(number, _truth(truth, matched, number), fields)
+def _scene(
+    matched: Match, truth: xr.Dataset, fitted: Baselines, grid: Grid, wet: Tensor
+) -> tuple[Scene, str]:
+    """What all blocks have in common on the cells of a mask, and how intervals come about, in words."""
+    inits = matched.first["init_time"].values
+    longest = int(matched.leads.max()) * matched.time_step * 1000
+    groups, tiles = bootstrap.time_blocks(milliseconds(inits), longest), None
+    if groups is not None:
+        words = bootstrap.describe(groups, int(groups.max()) + 1)
+    else:
+        tile = bootstrap.tile_size(wet.any(0).numpy())
+        tiles, count = bootstrap.space_blocks(wet.any(0).numpy(), tile)
+        words = bootstrap.describe(None, count, tile)
+    scene = Scene(
+        layout=matched.layout,
+        grid=grid,
+        wet=wet,
+        truth=truth,
+        forecasters=(*matched.forecasts, *fitted.by_name),
+        references=tuple(fitted.by_name),
+        init_times=inits,
+        lead_hours=(matched.leads * (matched.time_step / 3600)).astype(np.float64),
+        time_step=matched.time_step,
+        valid_steps=matched.valid_steps,
+        groups=groups,
+        tiles=tiles,
+        members={name: ds.sizes["member"] for name, ds in matched.forecasts.items() if "member" in ds.dims},
+    )
+    return scene, words
 
 
-def _fields(ds: xr.Dataset, matched: Match) -> Tensor:
-    planes = []
-    for channel in matched.layout.state:
-        field = ds[channel.variable]
-        planes.append((field if channel.depth is None else field.sel(depth=channel.depth)).to_numpy())
-    return torch.from_numpy(np.stack(planes).astype(np.float32))
-
-
-def _truth(truth: xr.Dataset, matched: Match, number: int) -> Tensor:
-    steps = matched.valid_steps[number]
-    found = truth[matched.layout.names()].isel(time=steps.clip(0))
-    fields = _fields(found, matched)
-    fields[:, torch.from_numpy(steps < 0)] = torch.nan
-    return fields
-
-
-def _common_mask(matched: Match, truth: xr.Dataset) -> Tensor:
-    """Cells scored: ocean in the truth, finite in every forecast and prescribed in none, ``[channel, y, x]``."""
-    prescribed = prescribed_cells(matched.forecasts.values(), Grid.from_dataset(truth))
-    wet = matched.layout.wet(truth) & ~torch.from_numpy(prescribed)
-    for name, ds in matched.forecasts.items():
-        finite = wet.clone()
-        for number, steps in enumerate(matched.valid_steps):
-            fields = _fields(ds.isel(init_time=number), matched)
-            finite &= fields[:, torch.from_numpy(steps >= 0)].isfinite().all(1)
-        if not finite.any():
-            raise ValueError(
-                f"the forecast {name} is finite at all starts and leads in none of the truth's "
-                f"{int(wet.any(0).sum())} ocean cells; it may have diverged, or its mask is another one. Draw it with "
-                "'oceanop map', or leave it out."
-            )
-        wet &= finite
-    if not wet.any():
-        raise ValueError("no ocean cell is finite in every forecast; compare forecasts that share a mask.")
-    return wet
-
-
-def _blocks(matched: Match, wet: Tensor) -> tuple[np.ndarray[Any, Any] | None, Tensor, str]:
-    """Block of each start (None: by space), numbers of all blocks, and the method in words."""
-    inits = milliseconds(matched.first["init_time"].values)
-    in_time = bootstrap.time_blocks(inits, int(matched.leads.max()) * matched.time_step * 1000)
-    if in_time is not None:
-        numbers = torch.from_numpy(in_time)
-        return in_time, numbers, bootstrap.describe(in_time, int(numbers.max()) + 1)
-    tiles, count = bootstrap.space_blocks(wet.any(0).numpy())
-    return None, torch.from_numpy(tiles), bootstrap.describe(None, count)
-
-
-def _add(sums: dict[str, Sums], name: str, part: Sums, block: int | None, blocks: int) -> None:
-    """Add the sums of one start, which are kept by tile already or all belong to one block."""
-    if block is not None:
-        spread = part.values.new_zeros(*part.values.shape, blocks)
-        spread[..., block] = part.values
-        part = Sums(spread)
-    sums[name] = sums[name] + part if name in sums else part
-
-
-class _Shown:
-    """Fields of some starts, evenly chosen, for maps: every forecaster and the truth in one form."""
-
-    def __init__(self, matched: Match, truth: xr.Dataset, baselines: list[str]) -> None:
-        grid = Grid.from_dataset(truth)
-        names = ["truth", *matched.forecasts, *baselines]
-        count = matched.init_steps.size
-        bytes_a_start = (
-            4 * len(matched.layout.state) * matched.leads.size * int(np.prod(grid.shape)) * len(names)
-        )
-        most = int(np.clip(SHOWN_BYTES // bytes_a_start, 1, count))
-        self.numbers = np.linspace(0, count - 1, most).round().astype(int).tolist()
-        self.leads, self.time_step = matched.leads, matched.time_step
-        inits = matched.first["init_time"].values[self.numbers]
-        self.sinks = {}
-        for name in names:
-            attributes = dict(matched.forecasts[name].attrs) if name in matched.forecasts else {}
-            plan = Plan(
-                layout=matched.layout,
-                grid=grid,
-                mask=grid.to_dataset()["mask"],
-                wet=matched.layout.wet(truth),
-                init_times=inits,
-                leads=matched.leads.size,
-                time_step=matched.time_step,
-                attributes={**attributes, "model": name},
-                valid_times=self._valid(matched),
-            )
-            self.sinks[name] = MemoryForecast(plan)
-
-    def keep(self, case: _Case) -> None:
-        """Keep the fields of a start if it is one of the chosen."""
-        if case.number not in self.numbers:
-            return
-        place = self.numbers.index(case.number)
-        for name, fields in {"truth": case.truth, **case.forecasts}.items():
-            for i, values in enumerate(fields.unbind(1)):
-                self.sinks[name].write(place, State(i + 1, values))
-
-    def datasets(self) -> dict[str, xr.Dataset]:
-        """The data sets, their leads named by what they are."""
-        lead_times = (self.leads * self.time_step).astype("timedelta64[s]").astype("timedelta64[ns]")
-        return {
-            name: (ds := sink.finish()).assign_coords(lead_time=ds["lead_time"].copy(data=lead_times))
-            for name, sink in self.sinks.items()
-        }
-
-    def _valid(self, matched: Match) -> NDArray[Any]:
-        first = matched.first.isel(init_time=self.numbers)
-        if "valid_time" in first.coords:
-            return first["valid_time"].transpose("init_time", "lead_time").values
-        starts = first["init_time"].values
-        return np.stack([clock.shift(time, self.leads, self.time_step) for time in starts])
+def _methods(scores: xr.Dataset, asked: Sequence[Diagnostic]) -> dict[str, str]:
+    """Version, unit and source of every metric of the table, as the attribute ``methods``."""
+    known = {**METHODS, **{name: method for each in asked for name, method in each.methods.items()}}
+    held = [str(name) for name in scores["metric"].values]
+    told = {name: asdict(method_of(name, known)) for name in held}
+    return {
+        "methods": json.dumps({name: {k: v for k, v in words.items() if v} for name, words in told.items()})
+    }
 
 
 def _attributes(

@@ -1,7 +1,7 @@
 """Baselines fitted on the past of a truth, and run from the starts of forecasts as far as its forcing goes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ class Fitted:
     seconds: float
     given: list[int] | None = None
 
-    def run(self, truth: xr.Dataset, start: int, leads: NDArray[np.int64], known: int) -> Tensor:
-        """Forecast from a step of the truth at some leads, ``[channel, lead, y, x]``.
+    def run(self, truth: xr.Dataset, start: int, leads: NDArray[np.int64], known: int) -> Iterator[Tensor]:
+        """Forecast from a step of the truth: a state ``[channel, y, x]`` for each of some increasing leads.
 
         Parameters
         ----------
@@ -60,13 +60,15 @@ class Fitted:
         """
         ends = self.layout.forcing or self.given is not None
         last = int(min(leads.max(), known) if ends else leads.max())
-        run = run_forecaster(self.forecaster, truth, self.layout, [start], last)
-        wanted = [state.values for _, state in run if state.lead in leads]
-        if self.given is not None:
-            wanted = [values[self.given] for values in wanted]
-        if beyond := int((leads > last).sum()):
-            wanted += [torch.full_like(wanted[0], torch.nan)] * beyond
-        return torch.stack(wanted, 1)
+        wanted = {*leads.tolist()}
+        values = None
+        for _, state in run_forecaster(self.forecaster, truth, self.layout, [start], last):
+            if state.lead in wanted:
+                values = state.values if self.given is None else state.values[self.given]
+                yield values
+        for _ in leads[leads > last]:
+            assert values is not None
+            yield torch.full_like(values, torch.nan)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct, idct
-from torch import Tensor
 
 from forecasting import bootstrap
+from forecasting.diagnostic import Block
 from forecasting.fields import time_text
 from forecasting.gauges import LEVEL, Station, level_channel
 from forecasting.matching import Match
@@ -41,10 +41,15 @@ METHOD = (
 )
 
 Array = NDArray[np.float64]
+Highest = tuple[
+    float, int, dict[str, Array]
+]  # highest measured level, number of its start, levels of that start
+
+NOTHING_YET: Highest = (-np.inf, 0, {})
 
 
 class GaugeSums:
-    """Sums over starts of every forecaster at every gauge, whole and by band of periods.
+    """Sums over starts of every forecaster at every gauge, whole and by band of periods; it needs whole starts.
 
     Parameters
     ----------
@@ -74,26 +79,46 @@ class GaugeSums:
         self.channel = level_channel(matched)
         self.masks = band_masks(matched.leads * (matched.time_step / 3600))
         self.sums: dict[str, Sums] = {}
-        self._highest: tuple[float, int, dict[str, Array]] = (-np.inf, 0, {})
+        self._highest: Highest = NOTHING_YET
+        self._gathered: tuple[dict[str, Sums], Highest] = ({}, NOTHING_YET)
+        self._pieces: dict[str, list[Array]] = {}
 
-    def add(self, number: int, forecasts: Mapping[str, Tensor]) -> None:
-        """Add one start: fields of every forecaster, ``[channel, lead, y, x]``."""
+    def add(self, block: Block) -> None:
+        """Keep the levels in the gauges' cells, and at the end of a start score them."""
+        rows, columns = ([getattr(each, axis) for each in self.stations] for axis in ("row", "column"))
+        for name, field in block.forecasts.items():
+            piece = field[self.channel][:, rows, columns].T.double().numpy()
+            self._pieces.setdefault(name, []).append(piece)
+        if block.last:
+            pieces, self._pieces = self._pieces, {}
+            self._score(block.start, {name: np.concatenate(parts, 1) for name, parts in pieces.items()})
+
+    def take(self) -> tuple[dict[str, Sums], "Highest"]:
+        """Sums since the last time, and the start with the highest level."""
+        gathered, self._gathered = self._gathered, ({}, NOTHING_YET)
+        return gathered
+
+    def merge(self, gathered: tuple[dict[str, Sums], "Highest"]) -> None:
+        """Add what another one took."""
+        sums, highest = gathered
+        for name, part in sums.items():
+            self.sums[name] = self.sums[name] + part if name in self.sums else part
+        self._highest = max(self._highest, highest, key=lambda each: each[0])  # the first of equal ones
+
+    def _score(self, number: int, forecasts: Mapping[str, Array]) -> None:
+        """Score one start: levels of every forecaster, ``[gauge, lead]``."""
         steps = self.matched.valid_steps[number]
         observed = np.stack([self._known(each.observed, steps) for each in self.stations])
-        rows, columns = ([getattr(each, axis) for each in self.stations] for axis in ("row", "column"))
         means = np.array([each.mean_truth for each in self.stations])[:, None]
-        levels = {
-            name: field[self.channel][:, rows, columns].T.double().numpy() - means
-            for name, field in forecasts.items()
-        }
+        levels = {name: held - means for name, held in forecasts.items()}
         levels[TRUTH] = np.stack([self._known(each.truth, steps) for each in self.stations])
         # One set of times for all, as for fields
         missing = ~np.isfinite(observed) | ~np.isfinite(levels[TRUTH])
         for name, values in levels.items():
             self._add(name, number, *(np.where(missing, np.nan, each) for each in (values, observed)))
         top = float(np.max(observed, initial=-np.inf, where=~missing))
-        if top > self._highest[0]:
-            self._highest = (top, number, {MEASURED: observed, **levels})
+        if top > self._gathered[1][0]:
+            self._gathered = (self._gathered[0], (top, number, {MEASURED: observed, **levels}))
 
     def highest_water(self, lead_hours: Sequence[float]) -> pd.DataFrame:
         """Levels of the first start that holds the highest one measured at any gauge.
@@ -127,15 +152,15 @@ class GaugeSums:
         part = Sums.of(own, true, true.isfinite()).values
         spread = part.new_zeros(*part.shape, self.blocks)
         spread[..., int(self.groups[number])] = part
-        self.sums[name] = self.sums[name] + Sums(spread) if name in self.sums else Sums(spread)
+        sums = self._gathered[0]
+        sums[name] = sums[name] + Sums(spread) if name in sums else Sums(spread)
 
     def _bands(self, series: Array) -> list[Array]:
         return split_periods(series, self.masks)
 
-    def table(
-        self, lead_hours: Sequence[float], *, seed: int, seeds: Mapping[str, Sequence[str]]
-    ) -> xr.Dataset:
+    def table(self, *, seed: int, pooled: Mapping[str, Sequence[str]]) -> xr.Dataset:
         """Scores in the form of :func:`forecasting.scores.score_table`, in the bands of gauges alone."""
+        lead_hours = (self.matched.leads * self.matched.time_step / 3600).tolist()
         count_of = len(self.stations)
         names = [each.name for each in self.stations]
         bands: dict[str, tuple[list[int], Sequence[str]]] = {}
@@ -145,19 +170,19 @@ class GaugeSums:
             offset = k * count_of
             bands[ALL_GAUGES + which] = (list(range(offset, offset + count_of)), metrics)
             bands |= {name + which: ([offset + i], metrics) for i, name in enumerate(names)}
-        rows = {**{name: list(held) for name, held in seeds.items()}, **{name: [name] for name in self.sums}}
+        rows = {**{name: list(held) for name, held in pooled.items()}, **{name: [name] for name in self.sums}}
         shape = (len(rows), 1, len(SERIES_METRICS), len(bands), len(lead_hours) + 1)
         value, low, high = (np.full(shape, np.nan) for _ in range(3))
         count = np.zeros(shape, dtype=np.int64)
         drawn = bootstrap.draw(self.blocks, seed=seed)
         for b, (series, metrics) in enumerate(bands.values()):
-            pooled = {name: pooled_over(part, series) for name, part in self.sums.items()}
+            over_gauges = {name: pooled_over(part, series) for name, part in self.sums.items()}
             for f, members in enumerate(rows.values()):
-                total = reduce(add, (pooled[name].sum(-1) for name in members))
+                total = reduce(add, (over_gauges[name].sum(-1) for name in members))
                 # Of a single block there is no interval, and nothing to draw
                 again = None
                 if self.blocks > 1:
-                    again = of_seeds([redrawn(pooled[name], drawn) for name in members], seed)
+                    again = of_seeds([redrawn(over_gauges[name], drawn) for name in members], seed)
                 for m, (metric, score) in enumerate(SERIES_METRICS.items()):
                     if metric not in metrics:
                         continue
@@ -176,20 +201,6 @@ class GaugeSums:
                 "lead_hours": [*(f"{hours:g}" for hours in lead_hours), "all"],
             },
         )
-
-
-def beside(scores: xr.Dataset, at_gauges: xr.Dataset) -> xr.Dataset:
-    """Scores over cells and scores at gauges in one table; what one of them does not have is NaN, its count 0."""
-    empty = {"value": np.nan, "low": np.nan, "high": np.nan, "count": 0}
-    axes = {
-        dim: list(dict.fromkeys([*scores[dim].values.tolist(), *at_gauges[dim].values.tolist()]))
-        for dim in ("forecaster", "variable", "metric")
-    }
-    parts = [each.reindex(axes, fill_value=empty) for each in (scores, at_gauges.drop_attrs())]
-    return xr.concat(
-        parts, dim="band", data_vars="minimal", coords="minimal", compat="override", join="exact",
-        combine_attrs="override",
-    )  # fmt: skip
 
 
 def band_masks(lead_hours: ArrayLike) -> dict[str, NDArray[np.bool_]]:

@@ -22,6 +22,9 @@ from oceanop.layout import Layout
 Run = tuple[int, int]  # number of a start, and of a member
 
 BOOKKEEPING = "leads_written"
+# A file of thousands of small chunks is read ten times slower than its bytes allow. A chunk is rewritten with each of
+# its leads, so that a lead is there as soon as it is forecast, and must not be large
+CHUNK_BYTES, MOST_LEADS = 2**18, 16
 SECONDS = "forecast_seconds"  # attribute: what the rollout and its writing took, all attempts together
 # Equal in two files of the same forecast
 IDENTITY = ("model", "checkpoint_sha256", "run", "input_store", "input_store_id", "ensemble", "perturbation")
@@ -120,7 +123,7 @@ class Plan:
         return self.layout.unpack(state.values[:, None], self.grid, "lead_time", [state.lead], self.wet)
 
     def blank(self, array: Any) -> xr.Dataset:
-        """The frame with states made by ``array(shape, chunks)``, one plane a chunk."""
+        """The frame with states made by ``array(shape, chunks)``, a chunk a plane, or several leads of a small one."""
         ds = self.frame()
         example = self.fields(State(1, self.wet.float()))
         if "depth" in example.coords:
@@ -129,6 +132,8 @@ class Plan:
             _, *dims = (str(dim) for dim in example[name].dims)
             sizes = (*self.axes.values(), *(example.sizes[dim] for dim in dims))
             chunks = tuple(example.sizes[dim] if dim in self.grid.dims else 1 for dim in (*self.axes, *dims))
+            leads = CHUNK_BYTES // (4 * int(np.prod(chunks)))
+            chunks = (1, int(np.clip(leads, 1, min(self.leads, MOST_LEADS))), *chunks[2:])
             attrs = dict(example[name].attrs)
             if name in self.cell_methods:
                 attrs["cell_methods"] = self.cell_methods[name]

@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from forecasting import bootstrap
+from forecasting.diagnostic import Method
 from oceanop.layout import Layout
 from oceanop.metrics import METRICS, Sums
 from oceanop.variables import vector_pairs
@@ -22,6 +23,39 @@ SKILL = "skill"  # against the same resample of persistence
 OVER = "rmse_over_"  # before a baseline's name: ratio to its RMSE in the same resample
 COLUMNS = ("forecaster", "variable", "metric", "band", "lead_hours", "value", "low", "high", "count")
 DIMS = ("forecaster", "variable", "metric", "band", "lead_hours")
+
+METHODS = {
+    "rmse": Method("rmse-1", "variable", "root mean square error, the root taken last"),
+    "bias": Method("bias-1", "variable", "mean of forecast minus truth"),
+    "mae": Method("mae-1", "variable", "mean absolute error"),
+    "correlation": Method("correlation-1", "1", "Pearson correlation of all values pooled"),
+    "centred_rmse": Method("centred_rmse-1", "variable", "root mean square error without the bias"),
+    "nash_sutcliffe": Method(
+        "nash_sutcliffe-1", "1", "Nash-Sutcliffe efficiency", "Nash and Sutcliffe, J. Hydrol. 10, 1970, eq. 3"
+    ),
+    "kling_gupta": Method(
+        "kling_gupta-1",
+        "1",
+        "Kling-Gupta efficiency, its bias in standard deviations of the truth",
+        "Tang, Clark and Papalexiou, J. Climate 34, 2021",
+    ),
+    SKILL: Method("skill-1", "1", "one less the mean square error over that of persistence"),
+    OVER: Method("rmse_over-1", "1", "root mean square error over that of the baseline named"),
+}
+
+
+def method_of(metric: str, methods: Mapping[str, Method]) -> Method:
+    """The method of a metric, or of the longest beginning of its name that has one, as of ``rmse_over_tides``.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    known = [name for name in methods if metric == name or (name.endswith("_") and metric.startswith(name))]
+    if not known:
+        raise KeyError(f"the metric '{metric}' has no method; add it to those of its diagnostic")
+    return methods[max(known, key=len)]
 
 
 def score_table(
@@ -115,6 +149,38 @@ def score_table(
                 {"long_name": "hours since the start", "units": "hours"},
             ),
         },
+    )
+
+
+def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Several tables as one, with the attributes of the first; what none of them has is NaN, its count 0.
+
+    Parameters
+    ----------
+    tables
+        With leads among those of the first, and no score in two of them.
+    """
+    first = tables[0]
+    axes = {dim: list(dict.fromkeys(str(label) for ds in tables for label in ds[dim].values)) for dim in DIMS}
+    assert axes["lead_hours"] == [str(label) for label in first["lead_hours"].values], axes["lead_hours"]
+    shape = tuple(len(labels) for labels in axes.values())
+    arrays = {name: np.full(shape, np.nan) for name in ("value", "low", "high")}
+    arrays["count"] = np.zeros(shape, dtype=np.int64)
+    for ds in tables:
+        places = np.ix_(
+            *([labels.index(str(label)) for label in ds[dim].values] for dim, labels in axes.items())
+        )
+        own = {name: ds[name].transpose(*DIMS).to_numpy() for name in arrays}
+        there = np.isfinite(own["value"]) | (own["count"] > 0)
+        taken = there & ((arrays["count"][places] > 0) | np.isfinite(arrays["value"][places]))
+        assert not taken.any(), "a score is in two tables"
+        for name, array in arrays.items():
+            array[places] = np.where(there, own[name], array[places])
+    coords = {dim: (dim, labels, first[dim].attrs) for dim, labels in axes.items()}
+    return xr.Dataset(
+        {name: (DIMS, array, first[name].attrs) for name, array in arrays.items()},
+        coords={**coords, "hours": first["hours"].variable},
+        attrs=first.attrs,
     )
 
 

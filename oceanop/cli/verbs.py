@@ -293,6 +293,19 @@ def evaluate(
             "UHSLC, GESLA-3 or Copernicus in-situ."
         ),
     ] = None,
+    diagnostics: Annotated[
+        str | None,
+        typer.Option(
+            help="Further sets of metrics, comma separated, 'all' or 'none'; the cheap ones where absent."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Of fields at one time in each process: 512MB where absent, 2GB, 500MiB."),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Number of processes, or the address of a Dask scheduler, tcp://HOST:PORT.")
+    ] = "1",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -301,12 +314,23 @@ def evaluate(
     Example: oceanop evaluate fnotd.nc fno.nc --truth norway.zarr --to report
 
     At gauges: oceanop evaluate level.nc --truth baltic.zarr --gauges gauges.toml --to report
+
+    Larger than memory, on four processes: oceanop evaluate long.zarr --truth norway.zarr --workers 4 --to report
     """
     from forecasting import evaluate as run_evaluation
+    from forecasting.blocks import MEMORY
 
     with console.progress("evaluate", quiet=quiet) as report:
         run_evaluation(
-            forecasts, truth=truth, baselines=baseline, gauges=gauges or None, to=to, progress=report
+            forecasts,
+            truth=truth,
+            baselines=baseline,
+            gauges=gauges or None,
+            diagnostics=diagnostics,
+            to=to,
+            memory=words.memory(memory, MEMORY),
+            workers=workers,
+            progress=report,
         )
     console.out.print(f"{to / 'report.html'}")
 

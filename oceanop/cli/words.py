@@ -4,6 +4,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 
 def region(text: str | None) -> tuple[float, float, float, float] | None:
     """West, east, south and north of ``--region``; None where it is absent."""
@@ -16,6 +18,19 @@ def region(text: str | None) -> tuple[float, float, float, float] | None:
             f"--region {text}: expected four numbers West,East,South,North, as in 4,6,59,61."
         ) from None
     return west, east, south, north
+
+
+def memory(text: str | None, otherwise: int) -> int:
+    """Bytes of ``--memory``."""
+    if text is None:
+        return otherwise
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"--memory {text}: expected a size with its unit, as in 512MB or 2GiB.")
+    return size
 
 
 def checkpoints(words: list[str]) -> list[Path]:
