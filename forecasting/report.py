@@ -7,18 +7,27 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from data_pipelines.store import oceanop_version
 from forecasting import findings
-from forecasting.curves import curve_svg, line_styles
-from forecasting.fields import field_of, hours_text, time_text
-from forecasting.gauge_page import gauge_section
+from forecasting.atlas import atlas_of
+from forecasting.curves import Chart, Line, chart, line_styles
+from forecasting.fields import hours_text, time_text
+from forecasting.gauge_page import GaugeSection, gauge_section
+from forecasting.gauge_scores import ALL_GAUGES, PERIODS
+from forecasting.packing import deflated, script_json
 from forecasting.projection import Cells, cells_of
-from forecasting.tiles import drawn_variable, lead_maps
+from forecasting.scores import SKILL
+from forecasting.sections import Naming, Section, metric_sections
+from forecasting.tiles import drawn_variable, lead_maps, mapped
+from forecasting.verdicts import Verdicts, verdicts
 
-PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
+PAGE_METRICS = ("rmse", SKILL, "mae", "bias", "correlation")
+UNITLESS = (SKILL, "correlation")
+FLOOR = -1.0  # of the frame of those: worse than that is no use at all
 
 
 def write_report(
@@ -57,10 +66,14 @@ def write_report(
         Of the page.
     """
     import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
 
     to.mkdir(parents=True, exist_ok=True)
     rows = findings.scores_table(scores)
-    table = rows[rows["band"] == "all"]
+    facts = json.loads(scores.attrs.get("gauges", "[]"))
+    of_fields = rows[~rows["band"].isin(_gauge_bands(rows, [each["name"] for each in facts]))]
+    table = of_fields[of_fields["band"] == "all"]
     names = list(dict.fromkeys(table["forecaster"]))
     models = [name for name in names if name in runs]
     cells = cells_of(truth)
@@ -71,33 +84,44 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    variable = findings.main_variable(table)
-    drawn = drawn_variable(truth)
+    environment.filters["script_json"] = lambda value: Markup(script_json(value))
     # Of several seeds of a model the first is drawn, the others would only repeat it
     spare = [name for seeds in findings.seeds_of(scores).values() for name in seeds[1:]]
-    mapped = [name for name in models if name not in spare]
+    drawable = [name for name in models if name not in spare]
+    drawn = table[~table["forecaster"].isin(spare)]
     summary = findings.summarise(scores, models, int(cells.wet.sum()))
     gauges = gauge_section(scores, rows, models, gauge_series)
     if gauges is not None:
         summary.sentences.append(gauges.finding)
+    seeds = findings.single_seeds(scores)
+    judged = findings.without_seeds(table, scores)
+    styles = {name: style for name, style in line_styles(names, models).items() if name not in seeds}
+    compared = verdicts(judged, models)
+    sections = metric_sections(of_fields, Naming.of(scores), styles)
     page = environment.get_template("report.html").render(
-        title=f"Forecasts of the {findings.variable_text(variable)}",
+        title=f"Forecasts of the {findings.variable_text(findings.main_variable(table))}",
         summary=summary,
+        contents=_contents(compared, gauges, sections, bool(models), bool(cost)),
         version=oceanop_version(),
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        verdicts=compared,
+        styles=styles,
         data=_data_rows(scores, forecasts, truth, cells),
         sources=_sources(forecasts, truth, models),
         models=[
             _model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models
         ],
         cost=_cost_rows(names, cost),
-        tables=_tables(table, models, findings.single_seeds(scores)),
-        curves=_curves(findings.without_seeds(table, scores), models),
+        tables=_tables(table, models, seeds),
+        curves=_curves(judged, styles),
         gauges=gauges,
-        leads=lead_maps(to, table[~table["forecaster"].isin(spare)], forecasts, truth, mapped, cells, drawn),
-        map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
+        sections=sections,
+        atlas=atlas_of(forecasts, truth, mapped(drawn, forecasts, drawable), cells),
+        pictures=lead_maps(to, drawn, forecasts, truth, drawable, cells, drawn_variable(truth)),
+        started=time_text(truth["init_time"].values[0]),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
+        plotly=deflated(get_plotlyjs().encode()),
     )
     path = to / "report.html"
     partial = path.with_name(path.name + ".partial")
@@ -122,23 +146,46 @@ def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[di
     ]
 
 
-def _curves(table: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
+def _curves(table: pd.DataFrame, styles: dict[str, Line]) -> list[Chart]:
     main = findings.main_variable(table)
-    styles = line_styles(list(dict.fromkeys(table["forecaster"])), models)
     curves = []
     for metric in PAGE_METRICS:
         # A current has a bias in each direction and none as a whole
         for name in main.split("+") if metric == "bias" else [main]:
             part = table[(table["variable"] == name) & (table["metric"] == metric) & (table["band"] == "all")]
             part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
-            unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
+            unit = "1" if metric in UNITLESS else findings.variable_units(name) or "1"
             text, words = findings.METRIC_TEXT[metric], findings.variable_text(name)
-            svg = curve_svg(
-                part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}"
-            )
-            if svg:
-                curves.append({"title": f"{text} of the {words}", "svg": svg})
-    return curves
+            floor = FLOOR if metric in UNITLESS else -np.inf
+            title = f"{text}, {words}" if metric == SKILL else f"{text} of the {words}"
+            curves.append(chart(part, styles, label=f"{text} ({unit})", title=title, floor=floor))
+    return [curve for curve in curves if curve is not None]
+
+
+def _gauge_bands(rows: pd.DataFrame, gauges: list[str]) -> list[str]:
+    """Bands of all gauges, of each, and of these with a band of periods behind."""
+    own = [ALL_GAUGES, *gauges] if gauges else []
+    return [
+        band
+        for band in dict.fromkeys(rows["band"])
+        if any(band == name or band in [f"{name} {period}" for period in PERIODS] for name in own)
+    ]
+
+
+def _contents(
+    compared: list[Verdicts], gauges: GaugeSection | None, sections: list[Section], models: bool, cost: bool
+) -> list[tuple[str, str]]:
+    """Key and words of every section that the page has."""
+    found = [("verdict", "Against each baseline")] if compared else []
+    found += [("errors", "Errors by lead"), ("maps", "Maps by lead")]
+    found += [("gauges", "Tide gauges")] if gauges is not None else []
+    found += [(section.key, section.title) for section in sections]
+    found += [
+        ("data", "Data"),
+        *([("models", "Models")] if models else []),
+        *([("cost", "Cost")] if cost else []),
+    ]
+    return [*found, ("method", "Method"), ("again", "Make it again")]
 
 
 def _data_rows(
