@@ -167,8 +167,8 @@ def _variable(name: str, truth: xr.Dataset, planes: Mapping[str, Planes]) -> dic
     about = field_of(truth, variable=name, lead=1)
     parts = _parts(name)
 
-    def size(who: str) -> NDArray[np.floating]:
-        held = [planes[part][who] for part in parts]
+    def size(who: str) -> NDArray[np.float64]:
+        held = [planes[part][who].astype(np.float64) for part in parts]
         return np.hypot(*held) if len(held) == 2 else held[0]
 
     happened = size(TRUTH)

@@ -1,7 +1,6 @@
-"""Scores as curves: how a forecaster looks in every plot, and plots that need no program to be seen."""
+"""Scores as curves: drawn, and as numbers for a program that tells them."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -10,43 +9,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# After Okabe and Ito, Color Universal Design, 2008: their sky blue and orange are darkened and their purple a little,
-# so that every line has three times the luminance of a white page's or a third of it, and the same on a dark page.
-COLOURS = ("#0072b2", "#d55e00", "#008f68", "#c56a9e", "#3f93c8", "#b37b00")
-DASHES = ("7 3", "2 3", "9 3 2 3", "14 3", "5 2 2 2 2 2")
-MARKERS = ("", "circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+from forecasting.lines import Line, mark
+
 MARKED = 7  # points of a curve that carry its marker, about
 WIDTH, HEIGHT = 520, 310
 LEFT, TOP, BOTTOM = 56, 14, 40
 LETTER, MOST = 7.4, 176  # width of a bold letter, and the most that names may take
 NAMED = 16  # curves whose names find room at their ends
+POINTS = 6000  # of all curves of a plot together, so that a page of many long forecasts stays small
+DRAWN = 160  # points of a drawn curve; there are no more pixels for them
 FACTOR = (
     6.0  # a curve above this many times the median forecaster's largest value leaves the frame, and is named
 )
-INK = "currentColor"  # the page's own, black on white or white on black
-
-
-@dataclass(frozen=True)
-class Line:
-    """How a forecaster looks in every plot: dashes and marker together are its own, whatever the colour."""
-
-    colour: str
-    dashes: str
-    width: float
-    marker: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """For the page's program."""
-        return {"colour": self.colour, "dashes": self.dashes, "width": self.width, "marker": self.marker}
-
-    def sample(self) -> str:
-        """A short piece of the line, as SVG."""
-        mark = "" if not self.marker else _mark(self.marker, 17, 6, self.colour)
-        return (
-            '<svg class="sample" viewBox="0 0 34 12" width="34" height="12" aria-hidden="true">'
-            f'<line x1="1" x2="33" y1="6" y2="6" stroke="{self.colour}" stroke-width="{self.width}" '
-            f'stroke-dasharray="{self.dashes or "none"}"/>{mark}</svg>'
-        )
 
 
 @dataclass(frozen=True)
@@ -88,24 +62,6 @@ class Axis:
 
 
 LEAD = Axis("lead (h)")
-
-
-def line_styles(names: Sequence[str], models: Sequence[str]) -> dict[str, Line]:
-    """Solid and broad for the models, broken and thin for what they are measured against."""
-    own = [name for name in names if name in models]
-    others = [name for name in names if name not in models]
-    styles = {
-        name: Line(COLOURS[i % len(COLOURS)], "", 2.4, MARKERS[i % len(MARKERS)])
-        for i, name in enumerate(own)
-    }
-    # A ninth model is told from the first by a long dash, which no baseline has without a marker
-    for i, name in enumerate(own[len(MARKERS) :]):
-        styles[name] = Line(COLOURS[i % len(COLOURS)], "24 2", 2.4, MARKERS[i % len(MARKERS)])
-    for i, name in enumerate(others):
-        colour = INK if i == 0 else COLOURS[(len(own) + i - 1) % len(COLOURS)]
-        marker = MARKERS[(i // len(DASHES)) % len(MARKERS)]
-        styles[name] = Line(colour, DASHES[i % len(DASHES)], 1.5, marker)
-    return styles
 
 
 def chart(
@@ -150,6 +106,10 @@ def chart(
     }
     if not curves:
         return None
+    places = np.unique(np.concatenate([rows[along.column].to_numpy(float) for rows in curves.values()]))
+    kept = _evenly(places, max(POINTS // len(curves), 2))
+    curves = {name: rows[rows[along.column].isin(kept)] for name, rows in curves.items()}
+    curves = {name: rows for name, rows in curves.items() if len(rows)}
     frame = _Frame.of(curves, along, log, floor)
     data = {
         "title": title,
@@ -159,19 +119,28 @@ def chart(
         "log": [along.log, log],
         "range": [_rounded(end) for end in (frame.low, frame.high)],
         "span": [_rounded(end) for end in (frame.first, frame.last)],
-        "traces": [
-            {
-                "name": name,
-                **{
-                    key: _numbers(rows[column])
-                    for key, column in (("x", along.column), ("y", "value"), ("low", "low"), ("high", "high"))
-                },
-                "style": styles[name].as_json(),
-            }
-            for name, rows in curves.items()
-        ],
+        "places": _numbers(kept),
+        "traces": [_trace(name, rows, kept, along, styles[name]) for name, rows in curves.items()],
     }
-    return Chart(title, _svg(curves, styles, frame, label=label, title=title, along=along), data)
+    note = "" if kept.size == places.size else f"{kept.size} of {places.size} leads are drawn, evenly chosen."
+    drawing = _svg(curves, styles, frame, label=label, title=title, along=along)
+    return Chart(title, drawing + (f'<p class="note">{note}</p>' if note else ""), data)
+
+
+def _trace(
+    name: str, rows: pd.DataFrame, places: NDArray[np.float64], along: Axis, style: Line
+) -> dict[str, Any]:
+    """Values at all places of the plot, null where there is none; the interval only where there is one."""
+    aligned = rows.drop_duplicates(along.column).set_index(along.column).reindex(places)
+    trace = {"name": name, "y": _numbers(aligned["value"]), "style": style.as_json()}
+    if np.isfinite(aligned[["low", "high"]].to_numpy(float)).all(1).any():
+        trace |= {end: _numbers(aligned[end]) for end in ("low", "high")}
+    return trace
+
+
+def _evenly(places: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most so many of the places, the first and the last among them."""
+    return places[np.unique(np.linspace(0, places.size - 1, min(most, places.size)).round().astype(int))]
 
 
 @dataclass(frozen=True)
@@ -245,10 +214,10 @@ def _svg(
         height = y(tick)
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{right:.1f}" y1="{height:.1f}" y2="{height:.1f}"/>'
-            f'<text class="tick" x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{tick:g}</text>'
+            f'<text class="tick" x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{_signed(tick)}</text>'
         )
     parts += [
-        f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_signed(tick)}</text>'
         for tick in _ticks(frame.first, frame.last, 7, log=frame.log_x)
     ]
     if frame.low < 0 < frame.high and not frame.log_y:
@@ -260,6 +229,9 @@ def _svg(
         f'text-anchor="middle">{escape(label)}</text><g clip-path="url(#{clip})">'
     )
     # Bands first: no band may hide a line.
+    few = _evenly(np.unique(np.concatenate([rows[along.column] for rows in curves.values()])), DRAWN)
+    curves = {name: rows[rows[along.column].isin(few)] for name, rows in curves.items()}
+    curves = {name: rows for name, rows in curves.items() if len(rows)}
     parts += [
         _band(rows, frame, along, styles[name].colour)
         for name, rows in curves.items()
@@ -296,10 +268,10 @@ def _curve(name: str, rows: pd.DataFrame, frame: _Frame, along: Axis, style: Lin
         f'stroke-dasharray="{style.dashes or "none"}" stroke-linejoin="round">'
         f"<title>{escape(name)}</title></polyline>"
     )
-    marker = style.marker or ("circle" if len(rows) == 1 else "")
-    if marker:
+    sign = style.marker or ("circle" if len(rows) == 1 else "")
+    if sign:
         step = max(1, round(len(places) / MARKED))
-        drawn += "".join(_mark(marker, a, b, style.colour) for a, b in places[step // 2 :: step])
+        drawn += "".join(mark(sign, a, b, style.colour) for a, b in places[step // 2 :: step])
     return drawn
 
 
@@ -317,24 +289,6 @@ def _names(curves: dict[str, pd.DataFrame], styles: dict[str, Line], frame: _Fra
             f"{escape(name)}</text>"
         )
     return parts
-
-
-def _mark(kind: str, x: float, y: float, colour: str) -> str:
-    r = 3.2
-    if kind == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}" fill="{colour}"/>'
-    if kind in ("cross", "x"):
-        ends = [(-r, 0, r, 0), (0, -r, 0, r)] if kind == "cross" else [(-r, -r, r, r), (-r, r, r, -r)]
-        path = "".join(f"M{x + a:.1f} {y + b:.1f}L{x + c:.1f} {y + d:.1f}" for a, b, c, d in ends)
-        return f'<path d="{path}" stroke="{colour}" stroke-width="1.8" fill="none"/>'
-    turns = {"square": (4, 45), "diamond": (4, 0), "triangle-up": (3, 90), "star": (10, 90)}[kind]
-    angles = np.deg2rad(turns[1] + np.arange(turns[0]) * 360 / turns[0])
-    radii = np.where(np.arange(turns[0]) % 2, 0.45, 1.0) if kind == "star" else np.ones(turns[0])
-    points = " ".join(
-        f"{x + 1.35 * r * size * np.cos(a):.1f},{y - 1.35 * r * size * np.sin(a):.1f}"
-        for a, size in zip(angles, radii, strict=True)
-    )
-    return f'<polygon points="{points}" fill="{colour}"/>'
 
 
 def _share(value: float, first: float, last: float, log: bool) -> float:
@@ -382,8 +336,11 @@ def _signed(value: float) -> str:
 
 
 def _numbers(column: Any) -> list[float | None]:
-    """Six figures of each value, and null where there is none: JSON knows no NaN."""
-    return [_rounded(value) if np.isfinite(value) else None for value in np.asarray(column, dtype=np.float64)]
+    """Five figures of each value, and null where there is none: JSON knows no NaN."""
+    return [
+        float(f"{value:.5g}") if np.isfinite(value) else None
+        for value in np.asarray(column, dtype=np.float64)
+    ]
 
 
 def _rounded(value: float) -> float:

@@ -9,8 +9,9 @@ import pandas as pd
 import xarray as xr
 
 from forecasting import findings
-from forecasting.curves import DASHES, INK, Chart, Line, chart, line_styles
+from forecasting.curves import Chart, chart
 from forecasting.gauge_scores import ALL_GAUGES, MEASURED, PERIODS, TRUTH
+from forecasting.lines import DASHES, INK, Line, line_styles
 
 COLUMNS = {
     "rmse": "RMSE",

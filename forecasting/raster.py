@@ -90,11 +90,9 @@ def _graticule(cells: Cells, width: int, height: int) -> tuple[list[str], list[l
     spans = (longitude.min(), longitude.max()), (cells.latitude.min(), cells.latitude.max())
     for axis, (low, high) in enumerate(spans):
         other = spans[1 - axis]
-        along = np.linspace(
-            *(np.clip([other[0] - 5, other[1] + 5], -89.9, 89.9) if axis == 0 else other), 120
-        )
-        if axis == 1:
-            along = np.linspace(other[0] - 5, other[1] + 5, 120)
+        ends = np.array([other[0] - 5, other[1] + 5])
+        low_end, high_end = ends.clip(-89.9, 89.9) if axis == 0 else ends
+        along = np.linspace(low_end, high_end, 120)
         for value in _round_values(low, high):
             fixed = np.full(along.size, value)
             points = cells.crs.transform_points(

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import xarray as xr
 from data_pipelines.store import oceanop_version
 from forecasting import findings
 from forecasting.atlas import atlas_of
-from forecasting.curves import Chart, Line, chart, line_styles
+from forecasting.curves import Chart, chart
 from forecasting.fields import hours_text, time_text
 from forecasting.gauge_page import GaugeSection, gauge_section
 from forecasting.gauge_scores import ALL_GAUGES, PERIODS
+from forecasting.lines import Line, line_styles
 from forecasting.packing import deflated, script_json
 from forecasting.projection import Cells, cells_of
 from forecasting.scores import SKILL
@@ -66,8 +68,6 @@ def write_report(
         Of the page.
     """
     import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     to.mkdir(parents=True, exist_ok=True)
     rows = findings.scores_table(scores)
@@ -84,7 +84,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["script_json"] = lambda value: Markup(script_json(value))
+    environment.filters["script_json"] = script_json
     # Of several seeds of a model the first is drawn, the others would only repeat it
     spare = [name for seeds in findings.seeds_of(scores).values() for name in seeds[1:]]
     drawable = [name for name in models if name not in spare]
@@ -97,7 +97,8 @@ def write_report(
     judged = findings.without_seeds(table, scores)
     styles = {name: style for name, style in line_styles(names, models).items() if name not in seeds}
     compared = verdicts(judged, models)
-    sections = metric_sections(of_fields, Naming.of(scores), styles)
+    naming = Naming.of(scores)
+    sections = metric_sections(of_fields, naming, styles)
     page = environment.get_template("report.html").render(
         title=f"Forecasts of the {findings.variable_text(findings.main_variable(table))}",
         summary=summary,
@@ -119,15 +120,24 @@ def write_report(
         atlas=atlas_of(forecasts, truth, mapped(drawn, forecasts, drawable), cells),
         pictures=lead_maps(to, drawn, forecasts, truth, drawable, cells, drawn_variable(truth)),
         started=time_text(truth["init_time"].values[0]),
+        metrics=naming.rows(list(dict.fromkeys(rows["metric"]))),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
-        plotly=deflated(get_plotlyjs().encode()),
+        plotly=_plotly(),
     )
     path = to / "report.html"
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, path)
     return path
+
+
+@cache
+def _plotly() -> str:
+    """The library that draws the curves, deflated to two of its five megabytes."""
+    from plotly.offline import get_plotlyjs
+
+    return deflated(get_plotlyjs().encode())
 
 
 def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[dict[str, Any]]:
@@ -205,6 +215,8 @@ def _data_rows(
     if "mask_share_of_ocean" in scores.attrs:
         share = 100 * float(scores.attrs["mask_share_of_ocean"])
         rows.append(("Scored", f"{share:.1f} % of the ocean: {scores.attrs.get('mask', 'the common mask')}"))
+    if "mask_sha256" in scores.attrs:
+        rows.append(("Mask sha256", str(scores.attrs["mask_sha256"])[:16]))
     starts = truth["init_time"].values
     leads = truth["lead_time"].values
     period = (

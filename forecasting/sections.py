@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from forecasting import findings
-from forecasting.curves import Axis, Chart, Line, chart
+from forecasting.curves import Axis, Chart, chart
 from forecasting.fields import unit_text
+from forecasting.lines import Line
 from forecasting.scores import OVER, SKILL
 from oceanop.metrics import METRICS
 
-CHARTS = 8  # in a section; a page is read, scores.csv holds the rest
+CHARTS = 6  # in a section; a page is read, scores.csv holds the rest
 COLUMNS = 7  # of a table
 LABEL = 34  # letters along an axis
 BAND = re.compile(r"(?P<low>\d[\d.e+]*)(?:-(?P<high>\d[\d.e+]*))?(?: (?P<unit>\D.*))?")
@@ -81,6 +82,21 @@ class Naming:
         if own == "variable2":
             return f"({known})²" if known else "1"
         return (known if own == "variable" else unit_text(own)) or "1"
+
+    def rows(self, metrics: Collection[str]) -> list[tuple[str, ...]]:
+        """Name, words, unit, version and source of every metric that tells its method."""
+        units = {"variable": "of the variable", "variable2": "of the variable, squared"}
+        return [
+            (
+                metric,
+                self.words(metric),
+                units.get(str(method.get("units", "1")), unit_text(str(method.get("units", "1"))) or "1"),
+                str(method.get("version", "")),
+                str(method.get("source", "")),
+            )
+            for metric in metrics
+            if (method := self.methods.get(metric))
+        ]
 
     def note(self, metric: str) -> str:
         """Version and source."""

@@ -20,20 +20,20 @@
   function traces(data) {
     const bands = [], lines = [];
     data.traces.forEach((trace) => {
-      const style = trace.style, name = plain(trace.name), visible = !hidden.has(trace.name);
-      const inside = trace.x.map((_, i) => i).filter((i) => trace.low[i] !== null && trace.high[i] !== null);
+      const style = trace.style, x = data.places, low = trace.low || [], high = trace.high || [], name = plain(trace.name), visible = !hidden.has(trace.name);
+      const inside = low.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
       if (inside.length > 1) {
         const back = inside.slice().reverse();
         bands.push({ meta: trace.name, visible, type: "scatter", mode: "lines", fill: "toself", hoverinfo: "skip", line: { width: 0 },
-          fillcolor: faint(style.colour, style.dashes ? 0.07 : 0.14), x: inside.concat(back).map((i) => trace.x[i]),
-          y: inside.map((i) => trace.high[i]).concat(back.map((i) => trace.low[i])) });
+          fillcolor: faint(style.colour, style.dashes ? 0.07 : 0.14), x: inside.concat(back).map((i) => x[i]),
+          y: inside.map((i) => high[i]).concat(back.map((i) => low[i])) });
       }
-      const marked = style.marker || (trace.x.length === 1 ? "circle" : "");
-      lines.push({ meta: trace.name, name, visible, type: "scatter", mode: marked ? "lines+markers" : "lines", x: trace.x, y: trace.y,
+      const marked = style.marker || (x.length === 1 ? "circle" : "");
+      lines.push({ meta: trace.name, name, visible, type: "scatter", mode: marked ? "lines+markers" : "lines", x, y: trace.y, connectgaps: true,
         line: { color: ink(style.colour), width: style.width, dash: style.dashes ? style.dashes.replace(/(\d+)/g, "$1px").replace(/ /g, ",") : "solid" },
         marker: { symbol: marked || "circle", size: 7, color: ink(style.colour), maxdisplayed: 9 },
-        text: trace.y.map((y, i) => (y === null ? "" : three(y) + (trace.low[i] === null || trace.high[i] === null ? ""
-          : " (" + three(trace.low[i]) + " to " + three(trace.high[i]) + ")"))),
+        text: trace.y.map((y, i) => (y === null ? "" : three(y) + (!inside.includes(i) ? ""
+          : " (" + three(low[i]) + " to " + three(high[i]) + ")"))),
         hovertemplate: "%{text}<extra>" + name + "</extra>" });
     });
     return bands.concat(lines);
@@ -50,7 +50,7 @@
     const ends = (pair, log) => (log ? pair.map(Math.log10) : pair);
     return { margin: { l: 56, r: 10, t: 30, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("ink") },
-      hovermode: width < 420 ? "closest" : "x unified", dragmode: coarse ? false : "zoom",
+      hovermode: width < 420 && data.traces.length > 8 ? "closest" : "x unified", dragmode: coarse ? false : "zoom",
       hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("muted"), font: { color: colour("ink"), size: 12 }, namelength: width < 420 ? 16 : 30 },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
       xaxis: { ...axis, ...ticks(data.span, data.log[0]), title: { text: plain(data.x), standoff: 6 }, type: data.log[0] ? "log" : "linear", range: ends(data.span, data.log[0]), showgrid: false,
@@ -74,16 +74,14 @@
     await Plotly.newPlot(plot, traces(data), layout(data, plot.clientWidth), { displaylogo: false, responsive: true, displayModeBar: coarse ? true : "hover",
       modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]], toImageButtonOptions: { filename: data.title.replace(/\W+/g, "-"), scale: 2 } });
     plot.on("plotly_click", (event) => { if (data.leads) { document.dispatchEvent(new CustomEvent("choose-lead", { detail: event.points[0].x })); } });
-    const places = Array.from(new Set(data.traces.flatMap((trace) => trace.x))).sort((a, b) => a - b);
+    const places = data.places;
     let place = -1;
     plot.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) { return; }
       event.preventDefault();
       place = Math.min(Math.max(place + step, 0), places.length - 1);
-      const shown = plot.data.map((trace, i) => ({ curveNumber: i, pointNumber: trace.x.indexOf(places[place]) }))
-        .filter((one) => one.pointNumber >= 0 && plot.data[one.curveNumber].hoverinfo !== "skip" && plot.data[one.curveNumber].visible !== false);
-      if (shown.length) { Plotly.Fx.hover(plot, shown); }
+      Plotly.Fx.hover(plot, { xval: plot.layout.xaxis.type === "log" ? Math.log10(places[place]) : places[place] }, "xy");
     });
   }
 
