@@ -188,8 +188,7 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
         (table["variable"] == variable) & (table["lead_hours"] == "all") & (table["band"] == "all")
     ]
     ranked = [str(name) for name in whole.index if name in models]
-    told = models if len(ranked) <= TOLD else ranked[:TOLD]
-    sentences += [_beside(name, whole, models, ratios) for name in told if name in whole.index]
+    sentences += [_beside(name, whole, models, ratios) for name in ranked[:TOLD]]
     if len(ranked) > TOLD:
         sentences.append(f"The other {len(ranked) - TOLD} models are in the tables below.")
     skill = table[

@@ -110,7 +110,15 @@ def write_report(
         data=_data_rows(scores, forecasts, truth, cells),
         sources=_sources(forecasts, truth, models),
         models=[
-            _model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models
+            _model_rows(
+                name,
+                runs[name],
+                forecasts.get(name),
+                (cost or {}).get(name, {}),
+                findings.seeds_of(scores).get(name, []),
+            )
+            | {"single": name in seeds}
+            for name in models
         ],
         cost=_cost_rows(names, cost),
         tables=_tables(table, models, seeds),
@@ -257,14 +265,15 @@ def _sources(forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[s
 
 
 def _model_rows(
-    name: str, run: dict[str, Any], forecast: xr.Dataset | None, cost: dict[str, Any]
+    name: str, run: dict[str, Any], forecast: xr.Dataset | None, cost: dict[str, Any], pooled: list[str]
 ) -> dict[str, Any]:
     attrs = {} if forecast is None else forecast.attrs
     resolved = run.get("run", run) if isinstance(run.get("run", run), dict) else run
     facts = [
         ("Checkpoint sha256", str(run.get("checkpoint_sha256") or attrs.get("checkpoint_sha256", ""))[:16]),
         ("Parameters", _number(run.get("parameters") or cost.get("parameters") or attrs.get("parameters"))),
-        ("Seed", str(resolved.get("training", {}).get("seed", ""))),
+        ("Seed", "" if pooled else str(resolved.get("training", {}).get("seed", ""))),
+        ("Pooled from", ", ".join(pooled)),
         ("Training", _seconds(run.get("training_seconds") or cost.get("training_seconds"))),
         ("Forcing", str(attrs.get("forcing", ""))),
         ("Open boundaries", str(attrs.get("open_boundaries", ""))),
@@ -274,7 +283,7 @@ def _model_rows(
         (f"{table}.{key}", json.dumps(value))
         for table in ("data", "model", "training", "compression")
         for key, value in (resolved.get(table) or {}).items()
-        if value is not None
+        if value is not None and not (pooled and key == "seed")
     ]
     return {"name": name, "facts": [fact for fact in facts if fact[1]], "settings": settings}
 

@@ -8,6 +8,7 @@
   const places = (await Promise.all(atlas.places.map((text) => unpack(text, 4)))).map((numbers) => Float64Array.from(numbers, (n) => n * 0.001 - 360));
   const tables = {};
   for (const name of Object.keys(atlas.colours)) { tables[name] = await inflate(atlas.colours[name]); }
+  atlas.variables.forEach((one) => { one.unit = one.unit.replace(/ /g, "\u00a0"); });
   const find = (id) => document.getElementById(id);
   const variable = find("map-variable"), forecaster = find("map-forecaster"), slider = find("lead"), readout = find("readout"), play = find("play");
   const panels = Array.from(document.querySelectorAll(".panel"), (figure) => ({ figure, kind: figure.dataset.kind, canvas: figure.querySelector(".map canvas") }));
@@ -113,14 +114,14 @@
     const fields = { truth: size_of(truth), forecast: size_of(own) };
     fields.difference = minus(fields.forecast, fields.truth);
     const vectors = { truth, forecast: own, difference: wrong };
-    const heads = { truth: "Truth", forecast: who, difference: who + " \u2212 truth" };
+    const heads = { truth: "Truth", forecast: who, difference: "Forecast \u2212 truth" };
     find("map-when").textContent = about.label + ", " + when.when + ", lead " + when.label;
     panels.forEach(({ figure, kind, canvas }) => {
       const apart = kind === "difference", ends = apart ? [-about.wrong, about.wrong] : about.ends, table = tables[apart ? "balance" : about.colours];
       const typical = about.arrow && about.arrow[apart ? 1 : 0];
       const context = paint(canvas, fields[kind], table, ends);
       if (typical) { arrows(context, vectors[kind], typical); }
-      figure.querySelector("figcaption").textContent = heads[kind];
+      figure.querySelector("figcaption").textContent = figure.querySelector("figcaption").title = heads[kind];
       canvas.setAttribute("aria-label", "Map of the " + about.label.toLowerCase() + ", " + heads[kind] + ", lead " + when.label);
       bar(figure, table, ends, apart ? "forecast \u2212 truth" : about.label, about.unit, typical);
     });
