@@ -117,6 +117,8 @@ def chart(
         "y": label,
         "leads": along.column == "lead_hours",
         "log": [along.log, log],
+        # Of a logarithmic axis the round numbers are chosen here, as for the drawing
+        "ticks": _numbers(_ticks(frame.first, frame.last, 7, log=True)) if along.log else [],
         "range": [_rounded(end) for end in (frame.low, frame.high)],
         "span": [_rounded(end) for end in (frame.first, frame.last)],
         "places": _numbers(kept),

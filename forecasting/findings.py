@@ -25,8 +25,9 @@ METRIC_TEXT = {
     SKILL: "Skill over persistence",
     "csi": "Critical success index",
     "edi": "Extremal dependence index",
-    "acc": "Anomaly correlation",
     "crps": "CRPS",
+    "nash_sutcliffe": "Nash–Sutcliffe efficiency",
+    "kling_gupta": "Kling–Gupta efficiency",
 }
 
 

@@ -20,27 +20,41 @@ from oceanop.metrics import METRICS
 CHARTS = 6  # in a section; a page is read, scores.csv holds the rest
 COLUMNS = 7  # of a table
 LABEL = 34  # letters along an axis
-BAND = re.compile(r"(?P<low>\d[\d.e+]*)(?:-(?P<high>\d[\d.e+]*))?(?: (?P<unit>\D.*))?")
+BAND = re.compile(
+    r"(?:(?P<word>[a-z]+) )?(?P<low>\d[\d.e+]*)(?:-(?P<high>\d[\d.e+]*))?(?: (?P<unit>\D.*|of \d+))?"
+)
 FEW_BANDS = 4  # fewer make no curve
 
-# Which section a metric belongs to, by a word in its name; the first that fits.
+# Which section a metric belongs to, by how a word in its name begins; the first that fits.
 SECTIONS = (
-    ("ensemble", "Ensemble", ("crps", "spread", "rank", "brier")),
-    ("thresholds", "Levels exceeded", ("hit", "alarm", "csi", "edi", "threshold", "exceed", "event")),
+    ("ensemble", "Ensemble", ("crps", "spread", "rank", "outlier", "brier")),
+    (
+        "thresholds",
+        "Levels exceeded",
+        ("hit", "false_alarm", "critical", "csi", "edi", "extremal", "frequency_bias", "event", "threshold"),
+    ),
     ("peaks", "Peaks and their timing", ("peak",)),
-    ("dispersion", "Waves: energy by wavenumber and frequency", ("omega", "dispersion")),
-    ("spectra", "Spectra and resolved scales", ("spectrum", "spectral", "resolution", "power", "coherence")),
+    (
+        "dispersion",
+        "Waves: energy by wavenumber and frequency",
+        ("omega", "dispersion", "wave", "curve", "share_on", "share_by"),
+    ),
     ("drift", "Drift of particles", ("drift", "separation", "lagrangian")),
+    (
+        "spectra",
+        "Spectra and resolved scales",
+        ("spectr", "log_spectr", "resol", "power", "coheren", "frequency", "period"),
+    ),
     (
         "balances",
         "Energy, volume and balance of the flow",
-        ("energy", "enstrophy", "volume", "geostrophic", "mean", "divergence", "vorticity"),
+        ("energy", "enstrophy", "volume", "geostrophic", "mean_level", "divergence", "vorticity"),
     ),
     ("health", "Health over long leads", ("health", "growth", "distance", "stable")),
     (
         "association",
-        "Association and efficiency",
-        ("acc", "anomaly", "nash", "kling", "useful", "correlation", "centred"),
+        "Anomalies and efficiency",
+        ("acc", "anomaly", "activity", "climatology", "useful", "nash", "kling", "correlation", "centred"),
     ),
 )
 OTHER = ("others", "Other scores")
@@ -48,7 +62,7 @@ OTHER = ("others", "Other scores")
 
 @dataclass(frozen=True)
 class Section:
-    """What the template lays out: curves, then tables, then what the metrics are."""
+    """What the template lays out: curves, how many more there are in the scores, tables, and what the metrics are."""
 
     key: str
     title: str
@@ -56,6 +70,7 @@ class Section:
     charts: list[Chart]
     tables: list[dict[str, Any]]
     notes: list[str]
+    left: int
 
 
 @dataclass(frozen=True)
@@ -70,9 +85,8 @@ class Naming:
         return cls(json.loads(scores.attrs.get("methods", "{}")))
 
     def words(self, metric: str) -> str:
-        """In words."""
-        said = self.methods.get(metric, {}).get("long_name") or findings.METRIC_TEXT.get(metric)
-        text = str(said or metric.replace("_", " "))
+        """In few words: its name."""
+        text = findings.METRIC_TEXT.get(metric, metric.replace("_", " "))
         return text[:1].upper() + text[1:]
 
     def unit(self, metric: str, variable: str) -> str:
@@ -89,7 +103,7 @@ class Naming:
         return [
             (
                 metric,
-                self.words(metric),
+                str(method.get("long_name", "")) or self.words(metric),
                 units.get(str(method.get("units", "1")), unit_text(str(method.get("units", "1"))) or "1"),
                 str(method.get("version", "")),
                 str(method.get("source", "")),
@@ -99,10 +113,10 @@ class Naming:
         ]
 
     def note(self, metric: str) -> str:
-        """Version and source."""
+        """What it is, where it is from, and its version; empty where nothing is told."""
         method = self.methods.get(metric, {})
-        said = [str(method[key]) for key in ("version", "source") if method.get(key)]
-        return f"{self.words(metric)}: {', '.join(said)}." if said else ""
+        said = [str(method[key]) for key in ("long_name", "source", "version") if method.get(key)]
+        return f"{self.words(metric)}: {'; '.join(said)}." if said else ""
 
 
 def metric_sections(
@@ -142,11 +156,8 @@ def metric_sections(
 
 
 def _key(metric: str) -> str:
-    words = metric.lower().split("_")
-    return next(
-        (key for key, _, stems in SECTIONS if any(word.startswith(stem) for word in words for stem in stems)),
-        OTHER[0],
-    )
+    name = f"_{metric.lower()}"
+    return next((key for key, _, stems in SECTIONS if any(f"_{stem}" in name for stem in stems)), OTHER[0])
 
 
 def _section(
@@ -154,7 +165,7 @@ def _section(
 ) -> Section | None:
     charts: list[Chart] = []
     columns: dict[str, pd.Series] = {}
-    for (metric, variable), part in rows.groupby(["metric", "variable"], sort=False):
+    for (metric, variable), part in _whole(rows).groupby(["metric", "variable"], sort=False):
         words, unit = naming.words(metric), naming.unit(metric, variable)
         label, about = f"{words} ({unit})", _about(variable)
         # A long name would leave its axis, and stands above the plot anyway
@@ -185,11 +196,18 @@ def _section(
                 )["value"]
     tables = _tables(columns, list(styles), title)
     notes = [note for metric in dict.fromkeys(rows["metric"]) if (note := naming.note(metric))]
-    if len(charts) > CHARTS:
-        notes.append(f"{len(charts) - CHARTS} more curves of this kind are in scores.csv.")
+    left = max(len(charts) - CHARTS, 0)
     drawn = {trace["name"] for each in charts[:CHARTS] for trace in each.data["traces"]}
     keys = {name: style for name, style in styles.items() if name in drawn}
-    return Section(key, title, keys, charts[:CHARTS], tables, notes) if charts or tables else None
+    return Section(key, title, keys, charts[:CHARTS], tables, notes, left) if charts or tables else None
+
+
+def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the components of a current that has the same score as a whole."""
+    pairs = {(metric, part) for metric, variable in zip(rows["metric"], rows["variable"], strict=True)
+             if "+" in variable for part in variable.split("+")}  # fmt: skip
+    own = zip(rows["metric"], rows["variable"], strict=True)
+    return rows[[key not in pairs for key in own]]
 
 
 def _about(variable: str) -> str:
@@ -202,7 +220,7 @@ def band_axis(bands: list[str]) -> tuple[str, dict[str, float]] | None:
     found = [BAND.fullmatch(band) for band in bands]
     if len(bands) < FEW_BANDS or not all(found):
         return None
-    units = {match["unit"] or "" for match in found if match}
+    units = {" ".join(filter(None, (match["word"], match["unit"]))) for match in found if match}
     if len(units) != 1:
         return None
     places = {}
@@ -231,7 +249,7 @@ def _tables(columns: Mapping[str, pd.Series], names: list[str], title: str) -> l
                     findings.Row(
                         str(name),
                         False,
-                        [f"{value:.3g}" if np.isfinite(value) else "–" for value in row],
+                        [f"{value:.3g}".replace("-", "−") if np.isfinite(value) else "–" for value in row],
                         [False] * len(chosen),
                     )
                     for name, row in zip(values.index, values.to_numpy(float), strict=True)

@@ -46,14 +46,14 @@
 
   function layout(data, width) {
     const axis = { color: colour("muted"), gridcolor: colour("line"), zerolinecolor: colour("muted"), linecolor: colour("muted"), automargin: true, };
-    const ticks = (pair, log) => (log && pair[1] < 60 * pair[0] ? { dtick: "D2" } : {});
+    const ticks = data.ticks.length ? { tickmode: "array", tickvals: data.ticks, ticktext: data.ticks.map(three) } : {};
     const ends = (pair, log) => (log ? pair.map(Math.log10) : pair);
     return { margin: { l: 56, r: 10, t: 30, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("ink") },
       hovermode: width < 420 && data.traces.length > 8 ? "closest" : "x unified", dragmode: coarse ? false : "zoom",
       hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("muted"), font: { color: colour("ink"), size: 12 }, namelength: width < 420 ? 16 : 30 },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
-      xaxis: { ...axis, ...ticks(data.span, data.log[0]), title: { text: plain(data.x), standoff: 6 }, type: data.log[0] ? "log" : "linear", range: ends(data.span, data.log[0]), showgrid: false,
+      xaxis: { ...axis, ...ticks, title: { text: plain(data.x), standoff: 6 }, type: data.log[0] ? "log" : "linear", range: ends(data.span, data.log[0]), showgrid: false,
         hoverformat: ".4~g", unifiedhovertitle: { text: plain(data.x) + " %{x}" } },
       yaxis: { ...axis, title: { text: plain(data.y), standoff: 8 }, type: data.log[1] ? "log" : "linear", range: ends(data.range, data.log[1]), nticks: 7 },
       shapes: mark(data) };
