@@ -1,7 +1,10 @@
 // Uses a report as a reader would, and writes what was found into the title of the outermost window.
 (async function () {
   const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
-  const until = async (ready) => { for (let i = 0; i < 100 && !ready(); i += 1) { await wait(50); } };
+  // The browser's clock runs ahead of the threads that inflate and draw: a little work lets them catch up
+  let spent = 0;
+  const work = () => { for (let i = 0; i < 4e6; i += 1) { spent += Math.sqrt(i); } };
+  const until = async (ready) => { for (let i = 0; i < 400 && !ready(); i += 1) { work(); await wait(20); } };
   const found = { width: [innerWidth, document.documentElement.scrollWidth] };
   const by = (id) => document.getElementById(id);
   try {
@@ -9,6 +12,7 @@
     for (const figure of document.querySelectorAll("figure.chart")) {
       figure.scrollIntoView();
       await until(() => figure.querySelector(".plot .xtick"));
+      await wait(100);
     }
     found.plots = [document.querySelectorAll("figure.chart").length, document.querySelectorAll("figure.chart .plot").length];
     found.pictures = getComputedStyle(document.querySelector(".pictures")).display;
@@ -16,7 +20,13 @@
     const canvas = document.querySelector(".panel[data-kind=forecast] canvas");
     const seen = () => { const text = canvas.toDataURL(); let sum = 0; for (let i = 0; i < text.length; i += 1) { sum = (sum * 31 + text.charCodeAt(i)) % 999999937; } return sum; };
     const said = () => [by("lead-text").textContent, by("lead").getAttribute("aria-valuetext"), by("map-when").textContent, seen()];
-    const turn = async (id, value, kind) => { by(id).value = value; by(id).dispatchEvent(new Event(kind)); await wait(300); };
+    const turn = async (id, value, kind) => {
+      const before = by("map-when").textContent;
+      by(id).value = value;
+      by(id).dispatchEvent(new Event(kind));
+      await until(() => by("map-when").textContent !== before);
+      await wait(300);
+    };
     found.last = said();
     await turn("lead", "0", "input");
     found.first = said();

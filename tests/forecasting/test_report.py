@@ -253,7 +253,7 @@ def browse(target: Path, profile: Path) -> tuple[str, list[str]]:
     words = (
         "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars disable-background-networking "
         "disable-component-update disable-sync enable-logging=stderr v=0 dump-dom window-size=1280,900 "
-        "virtual-time-budget=30000"
+        "virtual-time-budget=90000"
     )
     command = [
         BROWSER,
@@ -327,7 +327,7 @@ def test_the_slider_moves_the_maps_their_words_and_the_mark_in_the_curves(used: 
 def test_a_map_tells_the_values_of_the_cell_pointed_at(
     used: dict[str, Any], forecasts: dict[str, xr.Dataset]
 ):
-    told = used["told"].replace("−", "-")
+    told = used["told"].replace("−", "-").replace("\u00a0", " ")
     number = r"(-?[\d.]+)"
     match = re.match(
         rf"{number}°N {number}°E: truth {number} m s⁻¹, FNOtD {number} m s⁻¹, difference \+?{number}", told
