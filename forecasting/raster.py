@@ -55,12 +55,15 @@ def raster_of(cells: Cells, stride: int = 1) -> Raster:
     side = np.hypot(np.diff(cells.x[:, :-1], axis=0), np.diff(cells.y[:, :-1], axis=0))
     reach = 0.5 * np.hypot(corner, side)[chosen] * stride * 1.05
     reach = np.minimum(reach, 3 * np.median(reach)).ravel()
+    flat = centres[..., :2].reshape(-1, 2)
+    # A projection may have no place for a cell, such as a pole
+    placed = np.isfinite(flat).all(-1) & np.isfinite(reach)
     x = left + (np.arange(width) + 0.5) / width * (right - left)
     y = top - (np.arange(height) + 0.5) / height * (top - bottom)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    distance, nearest = KDTree(centres[..., :2].reshape(-1, 2)).query(points)
-    number = np.where(wet, np.cumsum(wet).reshape(wet.shape) + 1, LAND).ravel()
-    inside = distance <= reach[nearest]
+    distance, nearest = KDTree(flat[placed]).query(points)
+    number = np.where(wet, np.cumsum(wet).reshape(wet.shape) + 1, LAND).ravel()[placed]
+    inside = distance <= reach[placed][nearest]
     if not cells.torn.any():
         inside &= _outline(cells).contains_points(points)
     shown = np.where(inside, number[nearest], OUTSIDE)
