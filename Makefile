@@ -1,4 +1,4 @@
-# make install | test | test-slow | lint | format | demo | norkyst | waves | baltic | baltic-quick | exchange | compression | benchmark | clean
+# make install | test | test-slow | lint | format | demo | norkyst | report-pictures | waves | baltic | baltic-quick | exchange | compression | benchmark | clean
 #
 # PYTHON names the interpreter (3.11 or newer; the pinned versions were tried on 3.11, so that one comes first),
 # VENV where the environment goes, PIP_FLAGS what pip shall know besides its own configuration, JOBS how many processes
@@ -14,7 +14,7 @@ TO ?= demo
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow demo norkyst norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves baltic baltic-quick exchange compression lint format benchmark clean
+.PHONY: help install test test-slow demo norkyst report-pictures norkyst-validation norkyst-ablation norkyst-fading norkyst-comparison waves baltic baltic-quick exchange compression lint format benchmark clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -55,6 +55,9 @@ norkyst: $(STAMP)  ## the README's results: three seeds of each operator, and th
 	cp runs/norkyst/report/scores.csv $(RESULTS)/scores.csv
 	$(BIN)/oceanop map runs/norkyst/norkyst-fnotd-seed0.zarr --variable speed --lead 12 \
 		--truth runs/norkyst/norkyst.zarr --to $(RESULTS)/map.png
+
+report-pictures: $(STAMP)  ## the README's pictures of the report that 'make norkyst' wrote, at a desk and on a phone; needs chromium
+	$(BIN)/python notebooks/report_pictures.py runs/norkyst/report/report.html --to $(RESULTS)
 
 norkyst-validation: $(STAMP)  ## how the shipped settings were chosen, without the test hours
 	$(BIN)/python notebooks/norkyst_validation.py --to runs/validation

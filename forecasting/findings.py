@@ -11,11 +11,24 @@ import xarray as xr
 
 from forecasting.bootstrap import CONFIDENCE
 from forecasting.fields import unit_text
-from forecasting.scores import COLUMNS, DIMS, OVER, REFERENCE
+from forecasting.scores import COLUMNS, DIMS, OVER, REFERENCE, SKILL
 from oceanop.variables import VARIABLES
 
 PREFERRED_HOURS = (1, 3, 6, 12, 18, 21)
-METRIC_TEXT = {"rmse": "RMSE", "mae": "Mean absolute error", "bias": "Bias", "correlation": "Correlation"}
+LONG = 48  # hours beyond which leads are chosen by ratio
+TOLD = 3  # models that have a sentence of their own
+METRIC_TEXT = {
+    "rmse": "RMSE",
+    "mae": "Mean absolute error",
+    "bias": "Bias",
+    "correlation": "Correlation",
+    SKILL: "Skill over persistence",
+    "csi": "Critical success index",
+    "edi": "Extremal dependence index",
+    "crps": "CRPS",
+    "nash_sutcliffe": "Nash–Sutcliffe efficiency",
+    "kling_gupta": "Kling–Gupta efficiency",
+}
 
 
 @dataclass(frozen=True)
@@ -46,9 +59,12 @@ class Summary:
 
 def scores_table(scores: xr.Dataset) -> pd.DataFrame:
     """Scores as rows ``forecaster,variable,metric,band,lead_hours,value,low,high,count``, those that exist only."""
-    frame = scores[["value", "low", "high", "count"]].transpose(*DIMS).to_dataframe(dim_order=list(DIMS))
-    frame = frame.reset_index()[list(COLUMNS)].astype({"lead_hours": str})
-    return frame[np.isfinite(frame["value"])].reset_index(drop=True)
+    arrays = {name: scores[name].transpose(*DIMS).to_numpy() for name in ("value", "low", "high", "count")}
+    # Most places are empty where metrics and bands differ, and a table of them all would be slow
+    places = np.nonzero(np.isfinite(arrays["value"]))
+    labels = {dim: scores[dim].values.astype(str)[index] for dim, index in zip(DIMS, places, strict=True)}
+    columns = {**labels, **{name: array[places] for name, array in arrays.items()}}
+    return pd.DataFrame(columns, columns=list(COLUMNS)).astype(dict.fromkeys(DIMS, object))
 
 
 def main_variable(table: pd.DataFrame) -> str:
@@ -72,10 +88,19 @@ def variable_units(name: str) -> str:
 
 
 def chosen_hours(table: pd.DataFrame) -> list[str]:
-    """Leads for the table and the maps: the preferred ones where all are there, else six spread evenly."""
+    """Leads for the table: the preferred ones where all are there, else six, spread by ratio over days.
+
+    Over more than two days round hours and days are taken where there are such leads.
+    """
     labels = [label for label in dict.fromkeys(table["lead_hours"]) if label != "all"]
     hours = np.array([float(label) for label in labels])
     wanted = [label for label, hour in zip(labels, hours, strict=True) if hour in PREFERRED_HOURS]
+    if len(labels) and hours.max() > LONG:
+        whole = np.where(hours <= 6, hours % 1, np.where(hours <= 24, hours % 6, hours % 24)) == 0
+        known = np.flatnonzero(whole) if whole.sum() >= len(PREFERRED_HOURS) else np.arange(hours.size)
+        aims = np.geomspace(max(hours.min(), 1.0), hours.max(), len(PREFERRED_HOURS))
+        found = {int(known[np.abs(np.log(hours[known] / aim)).argmin()]) for aim in aims}
+        return [labels[i] for i in sorted(found, key=lambda i: hours[i])]
     if len(wanted) < min(len(PREFERRED_HOURS), len(labels)):
         index = np.unique(np.linspace(0, len(labels) - 1, min(6, len(labels))).round().astype(int))
         wanted = [labels[i] for i in index]
@@ -134,7 +159,8 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     """Who wins, who loses, by how much and how sure."""
     table = without_seeds(scores_table(scores), scores)
     variable = main_variable(table)
-    unit = f" {variable_units(variable)}".rstrip()
+    # A number, its unit and its sign stay on one line
+    unit = f" {variable_units(variable)}".rstrip().replace(" ", "\u00a0")
     rmse = table[(table["variable"] == variable) & (table["metric"] == "rmse") & (table["band"] == "all")]
     whole = rmse[rmse["lead_hours"] == "all"].set_index("forecaster").sort_values("value")
     hours = [float(label) for label in dict.fromkeys(rmse["lead_hours"]) if label != "all"]
@@ -162,7 +188,10 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     ratios = table[
         (table["variable"] == variable) & (table["lead_hours"] == "all") & (table["band"] == "all")
     ]
-    sentences += [_beside(name, whole, models, ratios) for name in models if name in whole.index]
+    ranked = [str(name) for name in whole.index if name in models]
+    sentences += [_beside(name, whole, models, ratios) for name in ranked[:TOLD]]
+    if len(ranked) > TOLD:
+        sentences.append(f"The other {len(ranked) - TOLD} models are in the tables below.")
     skill = table[
         (table["variable"] == variable) & (table["metric"] == "skill") & (table["lead_hours"] == "all")
     ]
@@ -191,7 +220,6 @@ def summarise(scores: xr.Dataset, models: list[str], cells: int) -> Summary:
     )
     figures.append((f"{starts or '?'} × {len(hours)}", f"start{'' if starts == '1' else 's'} × leads scored"))
     figures.append((number, "ocean cells a map"))
-    # A number and its sign stay on one line
     return Summary([sentence.replace(" %", "\u00a0%") for sentence in sentences], figures)
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import xarray as xr
 
 from forecasting import findings
-from forecasting.curves import DASHES, Line, curve_svg, line_styles
+from forecasting.curves import Chart, chart
 from forecasting.gauge_scores import ALL_GAUGES, MEASURED, PERIODS, TRUTH
+from forecasting.lines import DASHES, INK, Line, line_styles
 
 COLUMNS = {
     "rmse": "RMSE",
@@ -22,6 +23,8 @@ COLUMNS = {
 }
 HIGHER_IS_BETTER = ("correlation", "nash_sutcliffe", "kling_gupta")
 SERIES = 6  # gauges whose highest water is drawn
+LEVELS = 3  # models in a drawing of levels, and one baseline: it holds no more lines
+TRUTH_LINE = Line(INK, DASHES[1], 1.5)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class GaugeSection:
     tables
         Caption, columns and rows; that of all gauges by lead first, then all leads of all gauges and of each.
     curves, series
-        Title and drawing.
+        Scores by lead, and levels.
+    keys, styles
+        Lines of the scores, and of the levels.
     when
         Which start the series are of.
     finding
@@ -44,8 +49,10 @@ class GaugeSection:
 
     stations: list[tuple[str, ...]]
     tables: list[dict[str, Any]]
-    curves: list[dict[str, str]]
-    series: list[dict[str, str]]
+    curves: list[Chart]
+    series: list[Chart]
+    keys: dict[str, Line]
+    styles: dict[str, Line]
     when: str
     finding: str
 
@@ -79,24 +86,26 @@ def gauge_section(
     }
     bands = [ALL_GAUGES, *(each["name"] for each in facts)] if len(facts) > 1 else [facts[0]["name"]]
     tables = [by_lead, *(_table(table, band, models, [*seeds, TRUTH]) for band in bands)]
-    compared = _best_baseline(shown, models)
-    styles = line_styles(list(dict.fromkeys(shown["forecaster"])), models)
+    styles = line_styles([*(name for name in dict.fromkeys(shown["forecaster"]) if name != TRUTH)], models)
+    kept = {name: style for name, style in styles.items() if name not in seeds} | {TRUTH: TRUTH_LINE}
     curves = [
-        _curve(
-            shown, metric, words, unit, {name: style for name, style in styles.items() if name not in seeds}
-        )
+        _curve(shown, metric, words, unit, kept)
         for metric, words, unit in (
             ("centred_rmse", "Centred RMSE", "m"),
             ("correlation", "Correlation", "1"),
         )
     ]
+    chosen = _best(shown, [name for name in kept if name in models])[:LEVELS]
+    chosen += _best(shown, [name for name in kept if name not in models and name != TRUTH])[:1]
+    levels = {MEASURED: Line(INK, "", 2.4)} | {name: kept[name] for name in [TRUTH, *chosen]}
+    drawn = [] if series is None else _series(series, [each["name"] for each in facts], levels)
     return GaugeSection(
         stations=[_station(each) for each in facts],
         tables=tables,
-        curves=[curve for curve in curves if curve["svg"]],
-        series=[]
-        if series is None
-        else _series(series, [each["name"] for each in facts], models, seeds, compared),
+        curves=[curve for curve in curves if curve is not None],
+        series=drawn,
+        keys=kept,
+        styles=levels,
         when="" if series is None else str(series.attrs["start"]),
         finding=_finding(shown, _number(len(facts)), seeds),
     )
@@ -172,35 +181,22 @@ def _table(table: pd.DataFrame, band: str, models: list[str], apart: list[str]) 
     }
 
 
-def _curve(table: pd.DataFrame, metric: str, words: str, unit: str, styles: dict[str, Any]) -> dict[str, str]:
+def _curve(table: pd.DataFrame, metric: str, words: str, unit: str, styles: dict[str, Line]) -> Chart | None:
     part = table[(table["metric"] == metric) & (table["lead_hours"] != "all")].astype({"lead_hours": float})
-    title = f"{words} of the level at gauges"
-    return {
-        "title": title,
-        "svg": curve_svg(part, styles, label=f"{words} ({unit})", title=f"{title} by lead, {unit}"),
-    }
+    return chart(part, styles, label=f"{words} ({unit})", title=f"{words} of the level at gauges")
 
 
-def _best_baseline(shown: pd.DataFrame, models: list[str]) -> list[str]:
-    """Name of the baseline of the smallest error at gauges; a drawing of levels holds no more lines."""
+def _best(shown: pd.DataFrame, names: list[str]) -> list[str]:
+    """Some forecasters by their error at gauges, the smallest first."""
     whole = shown[(shown["metric"] == "rmse") & (shown["lead_hours"] == "all")].sort_values("value")
-    return [str(name) for name in whole["forecaster"] if name not in models and name != TRUTH][:1]
+    return [str(name) for name in whole["forecaster"] if name in names]
 
 
-def _series(
-    series: pd.DataFrame, gauges: list[str], models: list[str], seeds: list[str], compared: list[str]
-) -> list[dict[str, str]]:
-    names = list(dict.fromkeys(series["forecaster"]))
-    shown = [name for name in models if name in names and name not in seeds]
-    styles = {
-        **line_styles([*shown, MEASURED, *compared], shown),
-        MEASURED: Line("currentColor", "", 2.4),
-        TRUTH: Line("currentColor", DASHES[2], 1.5),
-    }
+def _series(series: pd.DataFrame, gauges: list[str], styles: dict[str, Line]) -> list[Chart]:
     drawn = []
     for gauge in gauges[:SERIES]:
         part = series[series["gauge"] == gauge].assign(low=np.nan, high=np.nan)
         title = f"Level at {gauge}, from {series.attrs['start']}"
-        if svg := curve_svg(part, styles, label="level (m)", title=f"{title}, m"):
-            drawn.append({"title": f"Level at {gauge}", "svg": svg})
+        if (found := chart(part, styles, label="level (m)", title=title)) is not None:
+            drawn.append(found)
     return drawn

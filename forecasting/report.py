@@ -3,22 +3,33 @@
 import datetime
 import json
 import os
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from data_pipelines.store import oceanop_version
 from forecasting import findings
-from forecasting.curves import curve_svg, line_styles
-from forecasting.fields import field_of, hours_text, time_text
-from forecasting.gauge_page import gauge_section
+from forecasting.atlas import atlas_of
+from forecasting.curves import Chart, chart
+from forecasting.fields import hours_text, time_text
+from forecasting.gauge_page import GaugeSection, gauge_section
+from forecasting.gauge_scores import ALL_GAUGES, PERIODS
+from forecasting.lines import Line, line_styles
+from forecasting.packing import deflated, script_json
 from forecasting.projection import Cells, cells_of
-from forecasting.tiles import drawn_variable, lead_maps
+from forecasting.scores import SKILL
+from forecasting.sections import Naming, Section, metric_sections
+from forecasting.tiles import drawn_variable, lead_maps, mapped
+from forecasting.verdicts import Verdicts, verdicts
 
-PAGE_METRICS = ("rmse", "mae", "bias", "correlation")
+PAGE_METRICS = ("rmse", SKILL, "mae", "bias", "correlation")
+UNITLESS = (SKILL, "correlation")
+FLOOR = -1.0  # of the frame of those: worse than that is no use at all
 
 
 def write_report(
@@ -60,7 +71,9 @@ def write_report(
 
     to.mkdir(parents=True, exist_ok=True)
     rows = findings.scores_table(scores)
-    table = rows[rows["band"] == "all"]
+    facts = json.loads(scores.attrs.get("gauges", "[]"))
+    of_fields = rows[~rows["band"].isin(_gauge_bands(rows, [each["name"] for each in facts]))]
+    table = of_fields[of_fields["band"] == "all"]
     names = list(dict.fromkeys(table["forecaster"]))
     models = [name for name in names if name in runs]
     cells = cells_of(truth)
@@ -71,39 +84,68 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    variable = findings.main_variable(table)
-    drawn = drawn_variable(truth)
+    environment.filters["script_json"] = script_json
     # Of several seeds of a model the first is drawn, the others would only repeat it
     spare = [name for seeds in findings.seeds_of(scores).values() for name in seeds[1:]]
-    mapped = [name for name in models if name not in spare]
+    drawable = [name for name in models if name not in spare]
+    drawn = table[~table["forecaster"].isin(spare)]
     summary = findings.summarise(scores, models, int(cells.wet.sum()))
     gauges = gauge_section(scores, rows, models, gauge_series)
     if gauges is not None:
         summary.sentences.append(gauges.finding)
+    seeds = findings.single_seeds(scores)
+    judged = findings.without_seeds(table, scores)
+    styles = {name: style for name, style in line_styles(names, models).items() if name not in seeds}
+    compared = verdicts(judged, models)
+    naming = Naming.of(scores)
+    sections = metric_sections(of_fields, naming, styles)
     page = environment.get_template("report.html").render(
-        title=f"Forecasts of the {findings.variable_text(variable)}",
+        title=f"Forecasts of the {findings.variable_text(findings.main_variable(table))}",
         summary=summary,
+        contents=_contents(compared, gauges, sections, bool(models), bool(cost)),
         version=oceanop_version(),
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        verdicts=compared,
+        styles=styles,
         data=_data_rows(scores, forecasts, truth, cells),
         sources=_sources(forecasts, truth, models),
         models=[
-            _model_rows(name, runs[name], forecasts.get(name), (cost or {}).get(name, {})) for name in models
+            _model_rows(
+                name,
+                runs[name],
+                forecasts.get(name),
+                (cost or {}).get(name, {}),
+                findings.seeds_of(scores).get(name, []),
+            )
+            | {"single": name in seeds}
+            for name in models
         ],
         cost=_cost_rows(names, cost),
-        tables=_tables(table, models, findings.single_seeds(scores)),
-        curves=_curves(findings.without_seeds(table, scores), models),
+        tables=_tables(table, models, seeds),
+        curves=_curves(judged, styles),
         gauges=gauges,
-        leads=lead_maps(to, table[~table["forecaster"].isin(spare)], forecasts, truth, mapped, cells, drawn),
-        map_name=field_of(truth, variable=drawn, lead=1).label.lower(),
+        sections=sections,
+        atlas=atlas_of(forecasts, truth, mapped(drawn, forecasts, drawable), cells),
+        pictures=lead_maps(to, drawn, forecasts, truth, drawable, cells, drawn_variable(truth)),
+        started=time_text(truth["init_time"].values[0]),
+        metrics=naming.rows(list(dict.fromkeys(rows["metric"]))),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
+        plotly=_plotly(),
     )
     path = to / "report.html"
     partial = path.with_name(path.name + ".partial")
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, path)
     return path
+
+
+@cache
+def _plotly() -> str:
+    """The library that draws the curves, deflated to two of its five megabytes."""
+    from plotly.offline import get_plotlyjs
+
+    return deflated(get_plotlyjs().encode())
 
 
 def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[dict[str, Any]]:
@@ -122,23 +164,46 @@ def _tables(table: pd.DataFrame, models: list[str], seeds: list[str]) -> list[di
     ]
 
 
-def _curves(table: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
+def _curves(table: pd.DataFrame, styles: dict[str, Line]) -> list[Chart]:
     main = findings.main_variable(table)
-    styles = line_styles(list(dict.fromkeys(table["forecaster"])), models)
     curves = []
     for metric in PAGE_METRICS:
         # A current has a bias in each direction and none as a whole
         for name in main.split("+") if metric == "bias" else [main]:
             part = table[(table["variable"] == name) & (table["metric"] == metric) & (table["band"] == "all")]
             part = part[part["lead_hours"] != "all"].astype({"lead_hours": float})
-            unit = "1" if metric == "correlation" else findings.variable_units(name) or "1"
+            unit = "1" if metric in UNITLESS else findings.variable_units(name) or "1"
             text, words = findings.METRIC_TEXT[metric], findings.variable_text(name)
-            svg = curve_svg(
-                part, styles, label=f"{text} ({unit})", title=f"{text} of the {words} by lead, {unit}"
-            )
-            if svg:
-                curves.append({"title": f"{text} of the {words}", "svg": svg})
-    return curves
+            floor = FLOOR if metric in UNITLESS else -np.inf
+            title = f"{text}, {words}" if metric == SKILL else f"{text} of the {words}"
+            curves.append(chart(part, styles, label=f"{text} ({unit})", title=title, floor=floor))
+    return [curve for curve in curves if curve is not None]
+
+
+def _gauge_bands(rows: pd.DataFrame, gauges: list[str]) -> list[str]:
+    """Bands of all gauges, of each, and of these with a band of periods behind."""
+    own = [ALL_GAUGES, *gauges] if gauges else []
+    return [
+        band
+        for band in dict.fromkeys(rows["band"])
+        if any(band == name or band in [f"{name} {period}" for period in PERIODS] for name in own)
+    ]
+
+
+def _contents(
+    compared: list[Verdicts], gauges: GaugeSection | None, sections: list[Section], models: bool, cost: bool
+) -> list[tuple[str, str]]:
+    """Key and words of every section that the page has."""
+    found = [("verdict", "Against each baseline")] if compared else []
+    found += [("errors", "Errors by lead"), ("maps", "Maps by lead")]
+    found += [("gauges", "Tide gauges")] if gauges is not None else []
+    found += [(section.key, section.title) for section in sections]
+    found += [
+        ("data", "Data"),
+        *([("models", "Models")] if models else []),
+        *([("cost", "Cost")] if cost else []),
+    ]
+    return [*found, ("method", "Method"), ("again", "Make it again")]
 
 
 def _data_rows(
@@ -158,6 +223,8 @@ def _data_rows(
     if "mask_share_of_ocean" in scores.attrs:
         share = 100 * float(scores.attrs["mask_share_of_ocean"])
         rows.append(("Scored", f"{share:.1f} % of the ocean: {scores.attrs.get('mask', 'the common mask')}"))
+    if "mask_sha256" in scores.attrs:
+        rows.append(("Mask sha256", str(scores.attrs["mask_sha256"])[:16]))
     starts = truth["init_time"].values
     leads = truth["lead_time"].values
     period = (
@@ -198,14 +265,15 @@ def _sources(forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[s
 
 
 def _model_rows(
-    name: str, run: dict[str, Any], forecast: xr.Dataset | None, cost: dict[str, Any]
+    name: str, run: dict[str, Any], forecast: xr.Dataset | None, cost: dict[str, Any], pooled: list[str]
 ) -> dict[str, Any]:
     attrs = {} if forecast is None else forecast.attrs
     resolved = run.get("run", run) if isinstance(run.get("run", run), dict) else run
     facts = [
         ("Checkpoint sha256", str(run.get("checkpoint_sha256") or attrs.get("checkpoint_sha256", ""))[:16]),
         ("Parameters", _number(run.get("parameters") or cost.get("parameters") or attrs.get("parameters"))),
-        ("Seed", str(resolved.get("training", {}).get("seed", ""))),
+        ("Seed", "" if pooled else str(resolved.get("training", {}).get("seed", ""))),
+        ("Pooled from", ", ".join(pooled)),
         ("Training", _seconds(run.get("training_seconds") or cost.get("training_seconds"))),
         ("Forcing", str(attrs.get("forcing", ""))),
         ("Open boundaries", str(attrs.get("open_boundaries", ""))),
@@ -215,7 +283,7 @@ def _model_rows(
         (f"{table}.{key}", json.dumps(value))
         for table in ("data", "model", "training", "compression")
         for key, value in (resolved.get(table) or {}).items()
-        if value is not None
+        if value is not None and not (pooled and key == "seed")
     ]
     return {"name": name, "facts": [fact for fact in facts if fact[1]], "settings": settings}
 

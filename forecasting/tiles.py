@@ -1,4 +1,4 @@
-"""The maps of a report: truth, forecasts and differences at some leads, as files and as parts of the page."""
+"""The maps of a report as pictures: files beside the page, and a few in it for where no program runs."""
 
 import base64
 import re
@@ -10,12 +10,14 @@ import pandas as pd
 import xarray as xr
 
 from forecasting import findings
+from forecasting.atlas import TRUTH
 from forecasting.fields import Field, drawable, field_of, hours_text, limits
 from forecasting.maps import map_figure, save_png
 from forecasting.projection import Cells
 from forecasting.scores import REFERENCE
 
-TILES = 72  # maps in a page: at 30 to 60 kB each they stay below its limit
+TILES = 36  # files beside a page, at most
+PICTURED = 2  # leads whose maps are pictures in the page too, at 30 to 60 kB a map
 TILE_SIZE = 8.0  # square inches; small, so that its letters are read at the width of a phone
 TILE_DPI = 140
 TILE_COLOURS = 255
@@ -33,11 +35,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Lead:
-    """All maps of one lead: the truth, then each forecaster's field above its difference."""
+    """Maps of one lead: the truth, the first forecaster and the difference."""
 
     label: str
-    when: str
-    groups: list[list[Tile]]
+    tiles: list[Tile]
 
 
 def drawn_variable(truth: xr.Dataset) -> str:
@@ -59,9 +60,15 @@ def lead_maps(
     cells: Cells,
     variable: str,
 ) -> list[Lead]:
-    """Draw truth, forecasts and their differences at some leads of the first start; one scale for all of them."""
+    """Draw truth, forecasts and their differences at some leads of the first start; one scale for all of them.
+
+    Returns
+    -------
+    list[Lead]
+        The pictures of a few leads, to stand in the page.
+    """
     numbers = _lead_numbers(table, truth)
-    shown = _mapped(table, forecasts, models)
+    shown = mapped(table, forecasts, models)
     each = 1 + 2 * len(shown)
     if len(numbers) * each > TILES:
         keep = np.linspace(0, len(numbers) - 1, max(TILES // each, 1)).round().astype(int)
@@ -91,12 +98,13 @@ def lead_maps(
             data = base64.b64encode(path.read_bytes()).decode()
             return Tile(f"data:image/png;base64,{data}", f"Map: {field.label}, {field.who}, {field.when}")
 
-        pairs = [
-            [tile(fields[n, name], ends, name), tile(wrong[n, name], error_ends, f"{name}-difference")]
-            for name in shown
-        ]
-        leads.append(Lead(label, happened[n].when, [[tile(happened[n], ends, "truth")], *pairs]))
-    return leads
+        tiles = [tile(happened[n], ends, TRUTH)]
+        for name in shown:
+            tiles.append(tile(fields[n, name], ends, name))
+            tiles.append(tile(wrong[n, name], error_ends, f"{name}-difference"))
+        leads.append(Lead(label, tiles[:3]))
+    keep = np.unique(np.linspace(0, len(leads) - 1, min(PICTURED, len(leads))).round().astype(int))
+    return [leads[i] for i in keep]
 
 
 def _lead_numbers(table: pd.DataFrame, truth: xr.Dataset) -> list[int]:
@@ -106,18 +114,20 @@ def _lead_numbers(table: pd.DataFrame, truth: xr.Dataset) -> list[int]:
     return list(dict.fromkeys(found)) or [1]
 
 
-def _mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[str]) -> list[str]:
-    """Every model, persistence, and the best other baselines."""
+def mapped(table: pd.DataFrame, forecasts: dict[str, xr.Dataset], models: list[str]) -> list[str]:
+    """Who is drawn: every model from the best, then persistence and the best other baselines."""
     variable = findings.main_variable(table)
     whole = table[
         (table["variable"] == variable) & (table["metric"] == "rmse") & (table["lead_hours"] == "all")
     ].sort_values("value")
-    ranked = [str(name) for name in whole["forecaster"] if name not in models]
+    best = [str(name) for name in whole["forecaster"]]
+    first = [*(name for name in best if name in models), *(name for name in models if name not in best)]
+    ranked = [name for name in best if name not in models]
     baselines = [
         *(name for name in ranked if name == REFERENCE),
         *(name for name in ranked if name != REFERENCE),
     ]
-    return [name for name in [*models, *baselines[:BASELINE_MAPS]] if name in forecasts]
+    return [name for name in [*first, *baselines[:BASELINE_MAPS]] if name in forecasts]
 
 
 def _safe(name: str) -> str:

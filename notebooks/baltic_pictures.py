@@ -9,7 +9,7 @@ import xarray as xr
 from baltic_scores import Sea
 from numpy.typing import NDArray
 
-from forecasting.curves import OKABE_ITO
+from forecasting import lines
 from forecasting.ratios import SPECTRUM, Row
 from oceanop.constants import EARTH_ROTATION, GRAVITY
 from oceanop.spectra import frequency_power
@@ -23,7 +23,7 @@ PANELS = {"zos": "level (m)", "ubar+vbar": "depth-mean current (m s⁻¹)"}
 DAY = 86400.0  # s
 MOST = 4.0  # times the median forecaster's largest error: what lies above leaves the frame
 GAUGES_SHOWN = 4
-COLOURS = (*OKABE_ITO, "#000000", "#888888", "#8B5A2B")
+COLOURS = (*lines.COLOURS, "#000000", "#888888", "#8B5A2B")
 
 
 def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
