@@ -56,24 +56,30 @@ def match(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset) -> Match:
     Raises
     ------
     ValueError
-        If a forecast lies on another grid than the truth, or nothing is shared.
+        If a forecast lies on another grid than the truth, nothing is shared, or the truth has members.
     """
+    if "member" in truth.dims:
+        raise ValueError(
+            f"the truth has {truth.sizes['member']} members and one ocean is needed here; choose one, as xarray's "
+            "ds.isel(member=0) does, or simulate with one member."
+        )
     grid = Grid.from_dataset(truth)
     for name, ds in forecasts.items():
         _require_same_positions(name, Grid.from_dataset(ds), grid)
     layouts = {name: Layout.from_dataset(ds, forcing=[]) for name, ds in forecasts.items()}
     first = next(iter(layouts.values()))
-    shared = [
-        channel.variable
+    there = Layout.from_dataset(truth, forcing=[]).state
+    shared = tuple(
+        channel
         for channel in first.state
-        if channel.variable in truth.data_vars and all(channel in layout.state for layout in layouts.values())
-    ]
+        if channel in there and all(channel in layout.state for layout in layouts.values())
+    )
     if not shared:
         held = "; ".join(f"{name}: {', '.join(layout.names()) or 'none'}" for name, layout in layouts.items())
         raise ValueError(
             f"the forecasts and the truth share no variable ({held}); compare forecasts of the same ones."
         )
-    layout = Layout(tuple(channel for channel in first.state if channel.variable in shared))
+    layout = Layout(shared)
     inits = _shared([milliseconds(ds["init_time"].values) for ds in forecasts.values()], "start")
     leads = _shared([_lead_milliseconds(ds) for ds in forecasts.values()], "lead")
     step = time_step(truth["time"].values)
@@ -173,8 +179,10 @@ def _shared(axes: list[NDArray[np.int64]], what: str) -> NDArray[np.int64]:
 
 
 def _cut(ds: xr.Dataset, inits: NDArray[np.int64], leads: NDArray[np.int64]) -> xr.Dataset:
-    rows = np.array([np.flatnonzero(milliseconds(ds["init_time"].values) == init)[0] for init in inits])
-    columns = np.array([np.flatnonzero(_lead_milliseconds(ds) == lead)[0] for lead in leads])
+    rows, columns = (
+        np.array([np.flatnonzero(held == each)[0] for each in wanted])
+        for held, wanted in ((milliseconds(ds["init_time"].values), inits), (_lead_milliseconds(ds), leads))
+    )
     return ds.isel(init_time=selector(rows), lead_time=selector(columns))
 
 

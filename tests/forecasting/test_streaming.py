@@ -56,9 +56,8 @@ def test_each_chunk_is_read_once(
 ) -> None:
     assert zarr.open_array(many / "uo", mode="r").chunks == (1, 4, 10, 18)
     with xr.open_zarr(many, chunks=None) as ds:
-        ds.to_zarr(
-            tmp_path / "cut.zarr", encoding={name: {"chunks": (1, 2, 10, 18)} for name in ("uo", "vo")}
-        )
+        chunks = {name: {"chunks": (1, 2, 10, 18)} for name in ("uo", "vo")}
+        ds.to_zarr(tmp_path / "cut.zarr", encoding=chunks, consolidated=False)
     read: Counter[str] = Counter()
     get = LocalStore.get
 
