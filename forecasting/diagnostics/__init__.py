@@ -13,11 +13,13 @@ from forecasting.diagnostics.peaks import Peaks
 from forecasting.diagnostics.periods import Periods
 from forecasting.diagnostics.spectra import BasinSpectra, BoxSpectra
 from forecasting.diagnostics.thresholds import Thresholds
+from forecasting.diagnostics.vorticity import Vorticity
 from forecasting.diagnostics.waves import Waves
 
 _ALL: tuple[Callable[[], Diagnostic], ...] = (
     Anomalies,
     Motion,
+    Vorticity,
     Ensembles,
     Thresholds,
     Peaks,

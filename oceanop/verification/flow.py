@@ -10,6 +10,7 @@ from torch import Tensor
 from oceanop.budgets import basin_energy
 from oceanop.constants import GRAVITY
 from oceanop.verification.circulation import Corners
+from oceanop.verification.passes import vorticity_sums
 from oceanop.verification.statistics import Statistics, doubles, sums_over_cells
 
 LEAST_LATITUDE = 5.0  # degrees: nearer to the equator rotation does not hold a slope
@@ -23,9 +24,17 @@ class MotionSums(Statistics):
 
     @classmethod
     def of(cls, forecast: Any, truth: Any, weight: Any) -> Self:
-        """Of the components of a current (energy), or of a vorticity (enstrophy), ``[..., y, x]``."""
+        """Of the components of a current, ``[..., y, x]``: squares of speed, m2 s-2."""
         own, true, cells = doubles(forecast, truth, weight)
         return cls(sums_over_cells(cells, (own.square(), true.square())))
+
+    @classmethod
+    def enstrophy(cls, forecast: Tensor, truth: Tensor, corners: Corners) -> Self:
+        """Of currents, float32 ``[2, plane, Y, X]``: squares of relative vorticity, s-2, ``[statistic, plane]``.
+
+        Corners are counted by their area where the vorticity of both is known.
+        """
+        return cls(vorticity_sums(corners, forecast, truth))
 
     @classmethod
     def shallow_water(cls, forecast: Any, truth: Any, depth: Any, weight: Any) -> Self:

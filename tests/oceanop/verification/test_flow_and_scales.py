@@ -43,6 +43,20 @@ def test_a_turning_solid_body_has_twice_its_rotation_on_any_grid(grid: Grid, axi
     torch.testing.assert_close(corners.vorticity(east, north), expected, rtol=1e-9, atol=1e-16)
 
 
+def test_enstrophy_is_the_area_integral_of_the_squared_vorticity_where_it_is_known() -> None:
+    grid = curvilinear()
+    corners = Corners.of(grid, np.random.default_rng(1).random(grid.shape) > 0.1)
+    x, y = torch.randn((2, 2, 3, *grid.shape), generator=torch.Generator().manual_seed(0))
+    y[0, 1, 4, 5] = torch.nan
+    squares = [corners.vorticity(*each.double()).square() for each in (x, y)]
+    known = squares[0].isfinite() & squares[1].isfinite()
+    sums = MotionSums.enstrophy(x, y, corners)
+    assert sums.statistic("count").tolist() == known.sum((-2, -1)).tolist()
+    for name, square in zip(("squared_forecast", "squared_truth"), squares, strict=True):
+        expected = torch.where(known, square * corners.area, 0.0).sum((-2, -1))
+        torch.testing.assert_close(sums.statistic(name), expected, rtol=1e-12, atol=0)
+
+
 def test_vorticity_beside_a_coast_is_not_known() -> None:
     mask = np.ones((9, 12), dtype=bool)
     mask[4, 5] = False

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from oceanop.metrics import Sums
-from oceanop.verification.anomaly import activity_ratio, anomaly_correlation, climatology_skill
+from oceanop.cell_sums import Cells
+from oceanop.verification.anomaly import AnomalySums
 from oceanop.verification.crossing import effective_resolution, useful_lead
 from oceanop.verification.ensemble import EnsembleSums, RankSums
 from oceanop.verification.peaks import PeakSums, peaks_of
@@ -117,16 +117,30 @@ def test_parts_add_up_to_the_whole_and_land_is_never_looked_at() -> None:
         assert torch.equal(counted(slice(None), dirty).values, whole.values)
 
 
+def anomalies(forecast: np.ndarray, truth: np.ndarray, normal: np.ndarray) -> AnomalySums:
+    fields = (torch.from_numpy(each[None]).float() for each in (forecast, truth, normal))
+    return AnomalySums.of(*fields, Cells.of(torch.from_numpy(AREA)[None])).sum(-1)
+
+
 def test_anomalies_are_judged_against_the_climatology() -> None:
-    true = np.random.default_rng(5).standard_normal((8, 9))
-    half, twice = Sums.of(0.5 * true, true, AREA), Sums.of(2 * true, true, AREA)
+    normal = np.random.default_rng(6).standard_normal((1, 8, 9))
+    true = normal + np.random.default_rng(5).standard_normal((3, 8, 9))
+    half, twice = (anomalies(normal + factor * (true - normal), true, normal) for factor in (0.5, 2.0))
     for sums in (half, twice):
-        assert anomaly_correlation(sums).item() == pytest.approx(1.0)
-    assert activity_ratio(half).item() == pytest.approx(0.5)
-    assert climatology_skill(half).item() == pytest.approx(0.75)
-    assert climatology_skill(twice).item() == pytest.approx(0.0, abs=1e-12)
+        assert sums.correlation().item() == pytest.approx(1.0, rel=1e-6)  # of numbers in single precision
+    assert half.activity_ratio().item() == pytest.approx(0.5, rel=1e-6)
+    assert half.skill().item() == pytest.approx(0.75, rel=1e-6)
+    assert twice.skill().item() == pytest.approx(0.0, abs=1e-6)
     # A constant anomaly is one: the correlation about the mean would not see it
-    assert anomaly_correlation(Sums.of(true * 0 + 1, true * 0 + 2, AREA)).item() == pytest.approx(1.0)
+    assert anomalies(normal + 1, normal + 2, normal).correlation().item() == pytest.approx(1.0, rel=1e-6)
+    other = np.random.default_rng(7).standard_normal((3, 8, 9))
+    a, b = other - normal, true - normal
+    expected = (a * b * AREA).sum() / np.sqrt((a**2 * AREA).sum() * (b**2 * AREA).sum())
+    assert anomalies(other, true, normal).correlation().item() == pytest.approx(expected, rel=1e-6)
+    dirty, gap = np.where(AREA > 0, other, np.nan), true.copy()
+    gap[1, 2, 4] = np.nan
+    assert anomalies(dirty, true, normal).correlation() == anomalies(other, true, normal).correlation()
+    assert anomalies(other, gap, normal).statistic("count").item() == 3 * (AREA > 0).sum() - 1
 
 
 def test_a_lead_is_useful_up_to_where_the_line_between_two_leads_passes_the_limit() -> None:
