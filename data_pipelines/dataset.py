@@ -64,6 +64,9 @@ class WindowDataset:
         Name, or several names taken together; None takes all of the time.
     layout
         Which channels, in which order; None takes every state and forcing variable.
+    cache
+        Folder on a disk of this machine where compressed arrays of a store too large for memory are decoded once, for
+        all processes and runs, instead of window by window; takes what the profile ``fast`` would.
 
     Attributes
     ----------
@@ -96,6 +99,8 @@ class WindowDataset:
         horizon: int,
         split: str | Sequence[str] | None = "train",
         layout: Layout | None = None,
+        *,
+        cache: str | Path | None = None,
     ) -> None:
         if history < 1 or horizon < 1:
             raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
@@ -139,7 +144,14 @@ class WindowDataset:
             self._held = [self._read(ds, used, member) for member in range(count)]
         else:
             path = None if isinstance(store, xr.Dataset) else Path(store)
-            self._streamed = StreamedFields(ds, path, self.layout, self._sea, self.grid.dims)
+            self._streamed = StreamedFields(
+                ds,
+                path,
+                self.layout,
+                self._sea,
+                self.grid.dims,
+                cache=None if cache is None else Path(cache),
+            )
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -13,7 +13,6 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from data_pipelines.maps import Maps
-from data_pipelines.store import read_root
 from data_pipelines.times import Times, text
 
 Fields = NDArray[np.float32]
@@ -39,42 +38,14 @@ class StoredFields(Protocol):
         """
 
 
-def stored_fields(
-    ds: xr.Dataset, path: Path | None, names: list[str], *, maps: Maps, horizontal: tuple[str, str]
-) -> dict[str, StoredFields]:
-    """The fastest reader of each variable.
-
-    Parameters
-    ----------
-    ds
-        What the store says of itself.
-    path
-        The store that ``ds`` is, unchanged; None for a data set of any other kind, which is read as xarray does.
-    names
-        Variables, of dimensions ``time``, any others, and the two of the grid.
-    maps
-        Where its files are opened.
-    horizontal
-        Names of the dimensions of the grid.
-    """
-    root = None if path is None else read_root(path)
-    # Lengths are those of the root document: an array under extension is longer than what was committed.
-    held = ((root or {}).get("consolidated_metadata") or {}).get("metadata", {})
-    found: dict[str, StoredFields] = {}
-    for name in names:
-        plain = ds[name].dims[0] == "time" and ds[name].dims[-2:] == horizontal
-        reader = (
-            file_reader(path / name, held[name], ds["time"].values, maps)
-            if path is not None and plain and name in held
-            else None
-        )
-        found[name] = (
-            LabelledFields(ds[name].transpose("time", ..., *horizontal)) if reader is None else reader
-        )
-    return found
-
-
-def file_reader(folder: Path, document: Mapping[str, Any], times: Times, maps: Maps) -> StoredFields | None:
+def file_reader(
+    folder: Path,
+    document: Mapping[str, Any],
+    times: Times,
+    maps: Maps,
+    *,
+    cure: str = "copy the store again from where it was whole, or ingest it anew",
+) -> StoredFields | None:
     """The reader of an array in one of the two profiles; None for an array of another making.
 
     Parameters
@@ -85,6 +56,10 @@ def file_reader(folder: Path, document: Mapping[str, Any], times: Times, maps: M
         Its metadata.
     times
         ``[T]``, for errors.
+    maps
+        Where its files are opened.
+    cure
+        What to do where a file is damaged.
     """
     shape, grid = document.get("shape", []), document.get("chunk_grid", {})
     chunk = grid.get("configuration", {}).get("chunk_shape", [])
@@ -95,7 +70,7 @@ def file_reader(folder: Path, document: Mapping[str, Any], times: Times, maps: M
     changed = any(key in document.get("attributes", {}) for key in _CHANGED_ON_READING)
     if not (whole and ours and keys == ("default", {"separator": "/"})) or changed:
         return None
-    place = _Place(folder, tuple(shape), int(chunk[0]), times, maps)
+    place = _Place(folder, tuple(shape), int(chunk[0]), times, maps, cure)
     little = ("bytes", {"endian": "little"})
     if codecs == [little, ("crc32c", {})]:
         return MappedFields(place)
@@ -117,8 +92,10 @@ def file_reader(folder: Path, document: Mapping[str, Any], times: Times, maps: M
 class _Place:
     """Where an array lies: its files, and the steps in each of them."""
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], steps: int, times: Times, maps: Maps) -> None:
-        self.folder, self.steps, self.times, self.maps = folder, steps, times, maps
+    def __init__(
+        self, folder: Path, shape: tuple[int, ...], steps: int, times: Times, maps: Maps, cure: str
+    ) -> None:
+        self.folder, self.steps, self.times, self.maps, self.cure = folder, steps, times, maps, cure
         self.field = (int(np.prod(shape[1:-2])), *shape[-2:])
         self._rest = "/0" * (len(shape) - 1)
 
@@ -130,7 +107,7 @@ class _Place:
         held = self.times[first : first + self.steps]
         return ValueError(
             f"{self.file(number)}: {what}, so that '{self.folder.name}' from {text(held[0])} to {text(held[-1])} "
-            "cannot be trusted; copy the store again from where it was whole, or ingest it anew."
+            f"cannot be trusted; {self.cure}."
         )
 
     def parts(self, first: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
@@ -172,6 +149,19 @@ class ShardedFields:
     def __init__(self, place: _Place, steps: int) -> None:
         self._place, self._steps = place, steps
         self._scratch = _Scratch()
+
+    @property
+    def folder(self) -> Path:
+        """Of the array."""
+        return self._place.folder
+
+    def files(self) -> Iterator[tuple[Path, bytes]]:
+        """The files that are there, and the index of each."""
+        place, together = self._place, self._place.steps // self._steps
+        for shard in range(-(-len(place.times) // place.steps)):
+            held = place.maps.open(place.file(shard), partial(self._check, shard))
+            if held is not None:
+                yield place.file(shard), _index(held, together).tobytes()
 
     def blocks(self, first: int, stop: int) -> Iterator[tuple[int, Fields]]:
         """As :class:`StoredFields` says; a block is this thread's own memory, which stays in the cache."""

@@ -146,7 +146,7 @@ class _Trainer:
 
     def _dataset(self, split: Any, horizon: int) -> WindowDataset:
         return WindowDataset(
-            self.store, history=self.run.model.history, horizon=horizon, split=split, layout=self.layout
+            self.store, self.run.model.history, horizon, split, self.layout, cache=self.run.data.cache
         )
 
     def _validation(self, ds: xr.Dataset) -> WindowDataset | None:

@@ -2,8 +2,11 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from data_pipelines.maps import MAPPED_FILES, Maps
 from data_pipelines.profiles import FAST, Profile
 from data_pipelines.store import StoreWriter, commit
 from data_pipelines.stored_fields import LabelledFields, MappedFields, ShardedFields
+from oceanop.layout import Channel, Layout
 
 STEPS, MEMBERS, DEPTHS, ROWS, COLUMNS = 23, 2, 3, 5, 7
 PROFILES = {
@@ -193,3 +197,52 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
     assert len(maps._held) == MAPPED_FILES
     assert len(opened) == len(paths)  # checked once each, also the one that was opened twice
     assert maps.open(tmp_path / "none", opened.append) is None
+
+
+def test_a_compact_store_is_decoded_once_for_all_and_never_found_in_another_state(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cache = make_store(PROFILES["compact"][0]), tmp_path / "local" / "cache"
+    expected = in_memory(store, monkeypatch)
+    with ThreadPoolExecutor(3) as ranks:  # a lock holds between threads as it does between processes
+        several = list(ranks.map(lambda rank: WindowDataset(store, 3, 3, cache=cache), range(3)))
+    for dataset in several:
+        assert {type(part) for part in dataset._streamed._fields.values()} == {MappedFields}
+    same(several[2], expected)
+    copies = {path: path.stat().st_mtime_ns for path in cache.glob("*/zarr.json")}
+    assert len(copies) == 4
+    same(WindowDataset(store, 3, 3, cache=cache), expected)
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*/zarr.json")} == copies
+    # A process killed while it decodes leaves its beginnings, which the next one sweeps.
+    whole = next(cache.glob("sea.zarr-zos-*[!k]"))
+    whole.rename(f"{whole}.partial")
+    flip(whole.with_name(f"{whole.name}.partial") / "c/0/0/0/0", 5)
+    same(WindowDataset(store, 3, 3, cache=cache), expected)
+    assert not list(cache.glob("*.partial"))
+    # Other numbers, of the same size on disk: the old copy stays where it is, and is not looked at.
+    zarr.open_array(store / "u10", mode="r+")[9] += 1
+    fresh = WindowDataset(store, 3, 3, cache=cache)
+    same(fresh, in_memory(store, monkeypatch))
+    assert len(list(cache.glob("*/zarr.json"))) == 5
+    assert not torch.equal(fresh[5].forcing, several[0][5].forcing)
+
+
+def test_a_copy_that_does_not_fit_on_the_disk_is_refused_before_it_is_begun(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cache = make_store(PROFILES["compact"][0]), tmp_path / "cache"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=6000))
+    words = r"cache: a decoded copy of .*/thetao needs 1.93e-05 GB and 6e-06 GB are free there; name another folder"
+    with pytest.raises(ValueError, match=words):
+        WindowDataset(store, 3, 3, layout=Layout((Channel("thetao", 10.0),)), cache=cache)
+    assert not list(cache.glob("*/zarr.json"))
+
+
+def test_a_damaged_copy_is_to_be_deleted(make_store: Callable[..., Path], tmp_path: Path) -> None:
+    store, cache = make_store(PROFILES["compact"][0]), tmp_path / "cache"
+    dataset = WindowDataset(store, 3, 3, cache=cache)
+    flip(next(cache.glob("*-uo-*/c/0/0/0/0")), 5)
+    with pytest.raises(
+        ValueError, match=r"cannot be trusted; delete this copy, which is made again when it is asked"
+    ):
+        dataset[0]

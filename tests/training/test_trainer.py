@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipelines import WindowDataset, ingest
+from data_pipelines import WindowDataset, ingest, open_store, save_store
 from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oceanop.config import run_to_toml
 from oceanop.rollout import rollout
@@ -141,18 +141,22 @@ def test_a_killed_process_resumes_bit_for_bit(store: Path, undisturbed: Path, tm
 def test_a_store_too_large_for_memory_trains_the_same_network(
     store: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit, although its batches are read by threads ahead of the steps, and stopped among them."""
+    """Bit for bit, although its batches are decoded, read by threads ahead of the steps, and stopped among them."""
     monkeypatch.setattr("data_pipelines.dataset.MEMORY_LIMIT", 0)
+    compact = save_store(open_store(store), tmp_path / "compact.zarr", splits=SPLITS, profile="compact")
+    run = tiny_run()
+    run = run.model_copy(update={"data": run.data.model_copy(update={"cache": str(tmp_path / "cache")})})
 
     def stop(words: str, done: int, total: int) -> None:
         if done == 5:
             raise _StopError
 
     with pytest.raises(_StopError):
-        train(tiny_run(), store, tmp_path / "run", progress=stop)
-    train(tiny_run(), store, tmp_path / "run", resume=True)
+        train(run, compact, tmp_path / "run", progress=stop)
+    train(run, compact, tmp_path / "run", resume=True)
     ours, theirs = (load_checkpoint(run / "checkpoints" / "last") for run in (tmp_path / "run", undisturbed))
     assert same_weights(ours, theirs)
+    assert len(list((tmp_path / "cache").glob("compact.zarr-?o-*/zarr.json"))) == 2
 
 
 def test_resuming_a_finished_run_changes_nothing(store: Path, undisturbed: Path) -> None:
