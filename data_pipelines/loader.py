@@ -180,16 +180,16 @@ class WindowLoader:
         Raises
         ------
         ValueError
-            If seed, windows or the batch over all ranks differ, so that the order would not be the same.
+            If seed, windows, crop or the batch over all ranks differ, so that batches would not be the same.
         """
         saved, own = dict(state), self._identity()
         if self.drop_last:
             for shares in (saved, own):
                 shares["batch_size"] *= shares.pop("world_size")
         for key, value in own.items():
-            if saved.get(key) != value:
+            if saved.get(key) != value:  # a state of before there were crops has none
                 raise ValueError(
-                    f"the saved loader has {key.replace('_', ' ')} {saved.get(key)}, this one {value}; the order of "
+                    f"the saved loader has {key.replace('_', ' ')} {saved.get(key)}, this one {value}; the "
                     "batches would differ. Resume with the same settings and data."
                 )
         self.epoch, self.position = state["epoch"], state["position"]
@@ -200,7 +200,7 @@ class WindowLoader:
             "batch_size": self.batch_size,
             "world_size": self.world_size,
             "windows": len(self.dataset),
-            **({} if self.crop is None else {"crop": list(self.crop)}),
+            "crop": None if self.crop is None else list(self.crop),
         }
 
     def _batch(self) -> Batch:

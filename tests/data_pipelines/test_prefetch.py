@@ -177,3 +177,5 @@ def test_requests_that_cannot_be_met_are_refused(held: WindowDataset) -> None:
     state = WindowLoader(held, 4, 0).state_dict()
     with pytest.raises(ValueError, match=r"saved loader has crop None, this one \[9, 9\]"):
         WindowLoader(held, 4, 0, crop=(9, 9)).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"saved loader has crop \[9, 9\], this one None"):
+        WindowLoader(held, 4, 0).load_state_dict(WindowLoader(held, 4, 0, crop=(9, 9)).state_dict())
