@@ -104,6 +104,10 @@ class WindowDataset:
     ) -> None:
         if history < 1 or horizon < 1:
             raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
+        if cache is not None and isinstance(store, xr.Dataset):
+            raise ValueError(
+                f"a decoded copy in {cache} is made of a store's files; give its path, or no cache."
+            )
         ds = store if isinstance(store, xr.Dataset) else open_store(store)
         where = self._where = str(ds.encoding.get("source", "the data set"))
         self.history, self.horizon, self.split = history, horizon, split

@@ -28,12 +28,12 @@ class Maps:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._held: OrderedDict[Path, NDArray[np.uint8]] = OrderedDict()
-        self._checked: set[Path] = set()
+        self._checked: dict[Path, tuple[int, int]] = {}  # size and time of writing of what was found right
 
     def open(self, path: Path, check: Callable[[NDArray[np.uint8]], None]) -> NDArray[np.uint8] | None:
         """Bytes of a file, ``[n]``; None where there is no file.
 
-        ``check`` sees them before anybody else does, once in a process unless it refuses them.
+        ``check`` sees them before anybody else does, once in a process unless it refuses them or the file is replaced.
         """
         if self._process != os.getpid():
             self._begin()
@@ -43,13 +43,14 @@ class Maps:
                 self._held.move_to_end(path)
                 return held
         # Opened outside of the lock: a slow disk holds up only who waits for this file.
-        held = _mapped(path)
-        if held is None:
+        found = _mapped(path)
+        if found is None:
             return None
-        if path not in self._checked:
+        held, written = found
+        if self._checked.get(path) != written:
             check(held)
         with self._lock:
-            self._checked.add(path)
+            self._checked[path] = written
             self._held[path] = held
             while len(self._held) > MAPPED_FILES:
                 self._held.popitem(last=False)
@@ -66,14 +67,16 @@ class Maps:
         self._begin()
 
 
-def _mapped(path: Path) -> NDArray[np.uint8] | None:
+def _mapped(path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
-        if not os.fstat(file).st_size:  # which cannot be mapped
-            return np.zeros(0, np.uint8)
-        return np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8)
+        status = os.fstat(file)
+        written = status.st_size, status.st_mtime_ns
+        if not status.st_size:  # which cannot be mapped
+            return np.zeros(0, np.uint8), written
+        return np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8), written
     finally:
         os.close(file)

@@ -196,6 +196,9 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
         assert int(held.view("<u4")[0]) == int(path.name)
     assert len(maps._held) == MAPPED_FILES
     assert len(opened) == len(paths)  # checked once each, also the one that was opened twice
+    paths[1].write_bytes(b"other bytes")
+    maps.open(paths[1], opened.append)
+    assert opened[-1].tobytes() == b"other bytes"
     assert maps.open(tmp_path / "none", opened.append) is None
 
 
@@ -236,6 +239,10 @@ def test_a_copy_that_does_not_fit_on_the_disk_is_refused_before_it_is_begun(
     with pytest.raises(ValueError, match=words):
         WindowDataset(store, 3, 3, layout=Layout((Channel("thetao", 10.0),)), cache=cache)
     assert not list(cache.glob("*/zarr.json"))
+    with pytest.raises(
+        ValueError, match=r"a decoded copy in .*cache is made of a store's files; give its path"
+    ):
+        WindowDataset(open_store(store), 3, 3, cache=cache)
 
 
 def test_a_damaged_copy_is_to_be_deleted(make_store: Callable[..., Path], tmp_path: Path) -> None:
