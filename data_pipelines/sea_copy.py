@@ -45,7 +45,7 @@ class SeaCopy:
     """
 
     def __init__(self, sea: NDArray[np.bool_], *, keep_land: bool) -> None:
-        self._columns = sea.shape[1]
+        self._columns, self._keep_land, self._has_holes = sea.shape[1], keep_land, False
         self._sea = np.where(sea, -1, 0).astype(np.int32).ravel()
         self._open = np.int32(-1 if keep_land else 0)
 
@@ -86,6 +86,30 @@ class SeaCopy:
             corner = crop.row * self._columns + crop.column
             _copy(flat, plane, self._sea, self._open, self._columns, corner, target, lacking)
         return lacking
+
+    def is_whole(self, fields: Fields, plane: int) -> bool:
+        """Whether steps that lack nothing at sea lack nothing on land either, where that is kept."""
+        if self._keep_land and not self._has_holes:
+            # Asked no more once there was one: land that lacks values mostly does so at every step.
+            self._has_holes = bool(np.isnan(fields[:, plane]).any())
+        return not self._has_holes
+
+    def again(self, fields: Fields, plane: int, out: Fields) -> None:
+        """Copy steps that :meth:`is_whole` has found whole: the same result, without a look at each value."""
+        if self._keep_land:
+            np.copyto(out, fields[:, plane])
+        else:
+            flat = fields.reshape(*fields.shape[:2], -1).view(np.int32)
+            flat.setflags(write=False)
+            _copy_sea(flat, plane, self._sea, out.view(np.int32).reshape(len(out), -1))
+
+
+@njit(nogil=True, cache=True)
+def _copy_sea(fields: Any, plane: Any, sea: Any, out: Any) -> None:
+    for step in range(len(out)):
+        here, target = fields[step, plane], out[step]
+        for cell in range(len(target)):
+            target[cell] = here[cell] & sea[cell]
 
 
 @njit(nogil=True, cache=True)

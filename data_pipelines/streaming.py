@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines.decoded import decoded_copy
@@ -78,10 +79,16 @@ class StreamedFields:
                     steps = slice(begin - first, begin - first + len(fields))
                     for entry in wanted:
                         plane = entry.plane + member * entry.member_stride
-                        lacking = entry.copy(fields, plane, out[entry.channel, steps], crop)
+                        target, whole = out[entry.channel, steps], entry.whole[member, begin:][: len(fields)]
+                        if crop is None and whole.all():
+                            entry.copy.again(fields, plane, target)
+                            continue
+                        lacking = entry.copy(fields, plane, target, crop)
                         if lacking.any():
                             step = int(np.flatnonzero(lacking)[0])
                             raise self._missing(role, entry, begin + step, int(lacking[step]), crop)
+                        if crop is None:
+                            whole[:] = entry.copy.is_whole(fields, plane)
 
     def close(self) -> None:
         """Close the files; they are opened again where needed."""
@@ -111,6 +118,7 @@ class _Entry:
     plane: int
     member_stride: int  # planes between two members; 0 where all share them
     copy: SeaCopy
+    whole: NDArray[np.bool_]  # [member, t]: steps that were looked through and need not be again
 
 
 def _reader(
@@ -146,6 +154,7 @@ def _plan(
                 plane=depth * strides.get("depth", 0),
                 member_stride=strides.get("member", 0),
                 copy=SeaCopy(cells.numpy(), keep_land=role == "forcing"),
+                whole=np.zeros((ds.sizes.get("member", 1), ds.sizes["time"]), dtype=bool),
             )
         )
     return entries

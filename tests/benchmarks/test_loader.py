@@ -30,7 +30,7 @@ pytestmark = pytest.mark.benchmark
 
 NAMES = {"zos": 0.3, "uo": 0.5, "vo": 0.5, "u10": 8.0}
 STEPS, ROWS, COLUMNS, WINDOW = 1200, 200, 300, 32
-ROUNDS, WINDOWS = 9, 24
+ROUNDS, WARM, WINDOWS = 9, 5, 24
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "loader.csv"
 
 
@@ -69,7 +69,8 @@ def write(folder: Path) -> None:
             values = (
                 1e-3 * np.round(1e3 * (values + 0.02 * size * random.normal(size=values.shape)))
             ).astype("f4")
-            values[:, land] = np.nan
+            if key != "u10":  # wind blows over land, too
+                values[:, land] = np.nan
             plain[first : first + 96] = values
             for writer in writers:
                 # In whole files: 96 steps are one shard, and no multiple of the plain chunks.
@@ -124,11 +125,11 @@ def test_windows_load_at_the_speed_of_memory(tmp_path: Path, monkeypatch: pytest
     }
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     work: dict[str, list[float]] = {name: [] for name in readers}
-    for turn in range(ROUNDS + 2):
+    for turn in range(ROUNDS + WARM):
         for name, load in readers.items():
             begin, worked = time.perf_counter(), time.process_time()
             load()
-            if turn >= 2:  # the first ones open files and compile
+            if turn >= WARM:  # the first ones compile, open files, and look through each step once
                 seconds[name].append(time.perf_counter() - begin)
                 work[name].append(time.process_time() - worked)
     median, cpu = (
