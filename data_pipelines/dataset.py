@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_pipelines.sea_copy import Crop, Fields
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import open_store
-from data_pipelines.times import Times, text
+from data_pipelines.streaming import ROLES, Role, StreamedFields, missing_at_sea
+from data_pipelines.times import Times
 from data_pipelines.windows import longest_run, time_step, window_starts
 from oceanop.edge import boundary_cells
 from oceanop.grid import Grid
@@ -49,6 +51,9 @@ class Window:
 class WindowDataset:
     """All whole windows of a store, or of some of its splits.
 
+    A store too large for memory is read window by window: given by its path and written in one of our profiles straight
+    from its files, any other as xarray reads it.
+
     Parameters
     ----------
     store
@@ -59,6 +64,9 @@ class WindowDataset:
         Name, or several names taken together; None takes all of the time.
     layout
         Which channels, in which order; None takes every state and forcing variable.
+    cache
+        Folder on a disk of this machine where compressed arrays of a store too large for memory are decoded once, for
+        all processes and runs, instead of window by window; takes what the profile ``fast`` would.
 
     Attributes
     ----------
@@ -74,6 +82,8 @@ class WindowDataset:
         timedelta64.
     wet
         Ocean mask of each state channel, bool ``[C, Y, X]``.
+    in_memory
+        Whether all fields are kept in memory, so that windows are views of them.
 
     Raises
     ------
@@ -89,9 +99,15 @@ class WindowDataset:
         horizon: int,
         split: str | Sequence[str] | None = "train",
         layout: Layout | None = None,
+        *,
+        cache: str | Path | None = None,
     ) -> None:
         if history < 1 or horizon < 1:
             raise ValueError(f"history is {history} and horizon {horizon} steps; both need at least 1.")
+        if cache is not None and isinstance(store, xr.Dataset):
+            raise ValueError(
+                f"a decoded copy in {cache} is made of a store's files; give its path, or no cache."
+            )
         ds = store if isinstance(store, xr.Dataset) else open_store(store)
         where = self._where = str(ds.encoding.get("source", "the data set"))
         self.history, self.horizon, self.split = history, horizon, split
@@ -101,7 +117,7 @@ class WindowDataset:
         self.grid = Grid.from_dataset(ds)
         self.times: Times = ds["time"].values
         self.wet = self.layout.wet(ds)
-        self._sea = {"state": self.wet, "forcing": self._forced_sea(ds)}
+        self._sea: dict[Role, Tensor] = {"state": self.wet, "forcing": self._forced_sea(ds)}
         # A store too short for any window is told before one asks which of its splits are there.
         whole = window_starts(self.times, history + horizon).size
         taken = split if whole else None
@@ -122,13 +138,24 @@ class WindowDataset:
         self._members = ds.sizes.get("member", 0)
         each, count = self.starts, max(self._members, 1)
         self.starts, self.members = np.tile(each, count), np.repeat(np.arange(count), each.size)
-        self._ds = ds
         channels = len(self.layout.state) + len(self.layout.forcing)
-        self._held: list[tuple[Tensor, Tensor]] | None = None
-        if 4 * channels * count * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT:
+        self.in_memory = 4 * channels * count * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT
+        self._held: list[tuple[Tensor, Tensor]] = []
+        self._streamed: StreamedFields | None = None
+        if self.in_memory:
             used = np.zeros(len(self.times), dtype=bool)
             used[each[:, None] + np.arange(history + horizon)] = True
-            self._held = [self._read(slice(0, len(self.times)), used, member) for member in range(count)]
+            self._held = [self._read(ds, used, member) for member in range(count)]
+        else:
+            path = None if isinstance(store, xr.Dataset) else Path(store)
+            self._streamed = StreamedFields(
+                ds,
+                path,
+                self.layout,
+                self._sea,
+                self.grid.dims,
+                cache=None if cache is None else Path(cache),
+            )
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -139,12 +166,41 @@ class WindowDataset:
             raise IndexError(f"window {index} of {len(self)}")
         first = int(self.starts[index])
         middle, last = first + self.history, first + self.history + self.horizon
-        if self._held is None:
-            whole = np.ones(last - first, dtype=bool)
-            state, forcing = self._read(slice(first, last), whole, int(self.members[index]))
+        if not self.in_memory:
+            state, forcing = (
+                torch.empty(len(getattr(self.layout, role)), last - first, *self.grid.shape) for role in ROLES
+            )
+            self.fill(index, state.numpy(), forcing.numpy())
         else:
             state, forcing = (part[:, first:last] for part in self._held[self.members[index]])
         return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
+
+    def fill(self, index: int, state: Fields, forcing: Fields, crop: Crop | None = None) -> None:
+        """Write a window that is not in memory to where it is wanted; any number of threads may do so.
+
+        Parameters
+        ----------
+        index
+            Of the window, from 0.
+        state, forcing
+            float32 ``[C, Tin + Tout, rows, columns]`` and ``[F, Tin + Tout, rows, columns]``, C-contiguous; all of it
+            is written.
+        crop
+            Which cells; None for all.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing at sea, or a file of the store is damaged.
+        """
+        assert self._streamed is not None
+        first, member = int(self.starts[index]), int(self.members[index])
+        self._streamed.read(first, member, {"state": state, "forcing": forcing}, crop)
+
+    def close(self) -> None:
+        """Close the files of a store that is read window by window; they are opened again where needed."""
+        if self._streamed is not None:
+            self._streamed.close()
 
     def _forced_sea(self, ds: xr.Dataset) -> Tensor:
         """Cells on which each forcing channel must have values: all the sea, or what the parent model knows of it."""
@@ -158,26 +214,26 @@ class WindowDataset:
             else torch.zeros(0, *self.grid.shape, dtype=torch.bool)
         )
 
-    def _read(self, steps: slice, used: NDArray[np.bool_], member: int) -> tuple[Tensor, Tensor]:
-        """State and forcing of some steps; those that are used have to be whole at sea."""
-        block = self._ds.isel(time=steps)
-        if self._members:
-            block = block.isel(member=member)
-        state, forcing = (self._whole(block, role, used) for role in ("state", "forcing"))
+    def _read(self, ds: xr.Dataset, used: NDArray[np.bool_], member: int) -> tuple[Tensor, Tensor]:
+        """State and forcing of all steps; those that are used have to be whole at sea."""
+        block = ds.isel(member=member) if self._members else ds
+        state, forcing = (self._whole(block, role, used) for role in ROLES)
         # Values off the mask are kept in files as they came; a tensor's land is 0.
         return torch.where(self.wet[:, None], state, 0.0), forcing
 
-    def _whole(self, block: xr.Dataset, role: Literal["state", "forcing"], used: NDArray[np.bool_]) -> Tensor:
+    def _whole(self, block: xr.Dataset, role: Role, used: NDArray[np.bool_]) -> Tensor:
         fields = self.layout.pack(block, role, missing=np.nan)
-        for channel, values, sea in zip(getattr(self.layout, role), fields, self._sea[role], strict=True):
+        for channel, (values, sea) in enumerate(zip(fields, self._sea[role], strict=True)):
             lacking = (sea & ~torch.isfinite(values)).sum((-2, -1))
             lost = np.flatnonzero(lacking.numpy().astype(bool) & used)
             if lost.size:
                 first = int(lost[0])
-                raise ValueError(
-                    f"{self._where}: {role} '{channel}' is missing at {text(block['time'].values[first])} on "
-                    f"{int(lacking[first])} of {int(sea.sum())} ocean cells; drop such steps, choose splits without "
-                    "them, or ingest the source again, which takes cells that lack values out of the mask."
+                raise missing_at_sea(
+                    self._where,
+                    f"{role} '{getattr(self.layout, role)[channel]}'",
+                    self.times[first],
+                    int(lacking[first]),
+                    int(sea.sum()),
                 )
             values[torch.isnan(values)] = 0.0
         return fields

@@ -105,7 +105,7 @@ class _Trainer:
         layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
         self.layout, self.relaxation = with_edge_zone(layout, ds, run.data.edge_zone)
         data = {
-            phase: self._dataset(ds, run.data.fit, run.model.horizon * phase.windows)
+            phase: self._dataset(run.data.fit, run.model.horizon * phase.windows)
             for phase in phases(training)
         }
         first = next(iter(data.values()))
@@ -113,7 +113,12 @@ class _Trainer:
         # Each phase draws its own order: the same seed would repeat the first one's.
         self.loaders = {
             phase: WindowLoader(
-                dataset, share, training.seed + 1000 * phase.first, ranks.rank, ranks.world_size
+                dataset,
+                share,
+                training.seed + 1000 * phase.first,
+                ranks.rank,
+                ranks.world_size,
+                device=ranks.device,
             )
             for phase, dataset in data.items()
         }
@@ -139,9 +144,9 @@ class _Trainer:
             self._restore(previous)
         self.facts = common_facts(run, ds, self.grid.fingerprint, ranks, self.done)
 
-    def _dataset(self, ds: xr.Dataset, split: Any, horizon: int) -> WindowDataset:
+    def _dataset(self, split: Any, horizon: int) -> WindowDataset:
         return WindowDataset(
-            ds, history=self.run.model.history, horizon=horizon, split=split, layout=self.layout
+            self.store, self.run.model.history, horizon, split, self.layout, cache=self.run.data.cache
         )
 
     def _validation(self, ds: xr.Dataset) -> WindowDataset | None:
@@ -156,7 +161,7 @@ class _Trainer:
                 f"past steps and {leads or 1} to forecast; give it more time, lower training.validation_leads, or fit "
                 'on it too with data.fit=["train","validation"].'
             )
-        return self._dataset(ds, "validation", leads or min(2 * self.run.model.horizon, held))
+        return self._dataset("validation", leads or min(2 * self.run.model.horizon, held))
 
     def _build(self, ds: xr.Dataset, windows: WindowDataset | None) -> WindowStep:
         """A fresh step; without windows its growth is left to the checkpoint that will be loaded."""
@@ -191,6 +196,7 @@ class _Trainer:
                 self._connect(log)
                 ended.callback(self.communication.close)
                 for phase, loader in self.loaders.items():
+                    ended.callback(loader.close)
                     while self.done < phase.last and not self._waited_enough():
                         for batch in loader:
                             row, stop = self._optimise(phase, batch, loader, interrupted)
@@ -202,6 +208,7 @@ class _Trainer:
                                 raise KeyboardInterrupt
                             if self.done >= phase.last or self._waited_enough():
                                 break
+                    loader.close()  # what it has read ahead for itself is not asked for any more
         finally:
             log.close()
 
@@ -230,18 +237,22 @@ class _Trainer:
         seconds = time.perf_counter() - begin
         self.seconds += seconds
         dispersion = {} if gradient.dispersion is None else {"dispersion": gradient.dispersion}
-        return {
-            "step": self.done,
-            "epoch": loader.epoch,
-            "loss": gradient.loss,
-            "lr": rate,
-            "gradient_norm": gradient.norm,
-            **dispersion,
-            "windows": phase.windows,
-            "samples_per_second": self.run.training.batch_size / seconds,
-            **self.communication.spent(),
-            "seconds": self.seconds,
-        }, gradient.stop
+        return (
+            {
+                "step": self.done,
+                "epoch": loader.epoch,
+                "loss": gradient.loss,
+                "lr": rate,
+                "gradient_norm": gradient.norm,
+                **dispersion,
+                "windows": phase.windows,
+                "samples_per_second": self.run.training.batch_size / seconds,
+                **self.communication.spent(),
+                "seconds": self.seconds,
+                "wait_seconds": loader.wait_seconds,  # for its batch, beside the seconds
+            },
+            gradient.stop,
+        )
 
     def _gradient(self, batch: Batch, interrupted: Callable[[], bool]) -> Gradient:
         """Put the clipped gradient of the batch of all ranks into ``.grad``."""

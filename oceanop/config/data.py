@@ -29,6 +29,12 @@ class DataConfig(Table):
         "to 0; where 0 the open edge is treated as closed",
     )
 
+    cache: str | None = Field(
+        None,
+        description="folder on a disk of each machine where a compact store too large for memory is decoded once, for "
+        "all ranks and runs; without it every window is decoded when it is read",
+    )
+
     @field_validator("state", "forcing", "fit")
     @classmethod
     def _each_once(cls, names: list[str] | None) -> list[str] | None:

@@ -275,7 +275,7 @@ def test_a_resumed_run_ends_as_early(store: Path, waited: Path, tmp_path: Path, 
     with pytest.raises(_StopError):
         train(tiny_run(**STILL), store, tmp_path / "run", progress=stop)
     train(tiny_run(**STILL), store, tmp_path / "run", resume=True)
-    timed = ("seconds", "samples_per_second")
+    timed = ("seconds", "samples_per_second", "wait_seconds")
     ours, theirs = (
         [{k: v for k, v in row.items() if k not in timed} for row in rows(run)]
         for run in (tmp_path / "run", waited)

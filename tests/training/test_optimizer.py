@@ -105,7 +105,7 @@ def assert_same(a: Path, b: Path) -> None:
     """Bit for bit, and also all that was logged, but for times."""
     ours, theirs = weights(a), weights(b)
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-    timed = ("seconds", "samples_per_second", "communication_seconds")
+    timed = ("seconds", "samples_per_second", "wait_seconds", "communication_seconds")
     told, others = ([{k: v for k, v in row.items() if k not in timed} for row in rows(run)] for run in (a, b))
     assert told == others
 

@@ -92,7 +92,7 @@ def assert_same(a: Path, b: Path) -> None:
     for name in ("last", "best"):
         ours, theirs = weights(a, name), weights(b, name)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-    timed = ("seconds", "samples_per_second", "communication_seconds")
+    timed = ("seconds", "samples_per_second", "wait_seconds", "communication_seconds")
     ours, theirs = ([{k: v for k, v in row.items() if k not in timed} for row in rows(run)] for run in (a, b))
     assert ours == theirs
 

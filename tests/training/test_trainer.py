@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_pipelines import WindowDataset, ingest
+from data_pipelines import WindowDataset, ingest, open_store, save_store
 from oceanop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oceanop.config import run_to_toml
 from oceanop.rollout import rollout
@@ -66,7 +66,7 @@ def test_a_resumed_run_ends_as_if_never_stopped(
     for name in ("last", "best"):
         resumed = load_checkpoint(tmp_path / "run" / "checkpoints" / name)
         assert same_weights(load_checkpoint(undisturbed / "checkpoints" / name), resumed)
-    timed = ("seconds", "samples_per_second")
+    timed = ("seconds", "samples_per_second", "wait_seconds")
     ours, theirs = (
         [{k: v for k, v in row.items() if k not in timed} for row in rows(run)]
         for run in (tmp_path / "run", undisturbed)
@@ -138,6 +138,27 @@ def test_a_killed_process_resumes_bit_for_bit(store: Path, undisturbed: Path, tm
         assert same_weights(load_checkpoint(undisturbed / "checkpoints" / name), resumed)
 
 
+def test_a_store_too_large_for_memory_trains_the_same_network(
+    store: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, although its batches are decoded, read by threads ahead of the steps, and stopped among them."""
+    monkeypatch.setattr("data_pipelines.dataset.MEMORY_LIMIT", 0)
+    compact = save_store(open_store(store), tmp_path / "compact.zarr", splits=SPLITS, profile="compact")
+    run = tiny_run()
+    run = run.model_copy(update={"data": run.data.model_copy(update={"cache": str(tmp_path / "cache")})})
+
+    def stop(words: str, done: int, total: int) -> None:
+        if done == 5:
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        train(run, compact, tmp_path / "run", progress=stop)
+    train(run, compact, tmp_path / "run", resume=True)
+    ours, theirs = (load_checkpoint(run / "checkpoints" / "last") for run in (tmp_path / "run", undisturbed))
+    assert same_weights(ours, theirs)
+    assert len(list((tmp_path / "cache").glob("compact.zarr-?o-*/zarr.json"))) == 2
+
+
 def test_resuming_a_finished_run_changes_nothing(store: Path, undisturbed: Path) -> None:
     before = (undisturbed / "checkpoints" / "last").read_bytes()
     train(tiny_run(), store, undisturbed, resume=True)
@@ -148,6 +169,7 @@ def test_the_log_has_a_row_a_step_and_validation_in_physical_units(undisturbed: 
     steps = [row for row in rows(undisturbed) if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 13))
     assert {"epoch", "loss", "lr", "samples_per_second", "bytes_sent", "seconds"} <= steps[0].keys()
+    assert all(0 < row["wait_seconds"] < 60 for row in steps)
     assert [row["windows"] for row in steps] == [1] * 6 + [2] * 6
     validations = [row for row in rows(undisturbed) if "validation" in row]
     assert [row["step"] for row in validations] == [4, 8, 12]
