@@ -30,8 +30,13 @@ READ_BYTES = 32 * 2**20  # of float32 read at once
 Mask = NDArray[np.bool_]
 
 
-def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
+def with_boundary(plan: Plan, sources: Sequence[Source], duplicates: str = "error") -> Plan:
     """The plan with the parent's series of every state variable that the child keeps and the parent holds.
+
+    Parameters
+    ----------
+    duplicates
+        Which of the parent's steps of one time stays; as for :func:`data_pipelines.series.join`.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
         if any(name in series.names for series, _, _ in found):
             continue
         levels = depths[name]
-        series = join(sources, name, "surface" if levels is None else levels.tolist())
+        series = join(sources, name, "surface" if levels is None else levels.tolist(), duplicates)
         if levels is not None and series.depths is None:
             raise ValueError(
                 f"{series.where} has no depths, and the domain keeps '{name}' on {len(levels)} levels; give a parent "
@@ -69,7 +74,8 @@ def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
         found.append(
             (series, *bracket(series.times, plan.times, series.where, needed_by, kind="a parent model"))
         )
-    return replace(plan, boundary=found)
+    dropped = [record for series, _, _ in found for record in series.dropped]
+    return replace(plan, boundary=found, duplicates=plan.duplicates + dropped)
 
 
 def boundary_variables(plan: Plan, mapping: str | None) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:

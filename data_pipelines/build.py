@@ -18,6 +18,7 @@ from data_pipelines.sources.source import SourceField
 from data_pipelines.statistics import compute_statistics
 from data_pipelines.store import StoreWriter
 from data_pipelines.times import text
+from data_pipelines.wetness import CHANGING, Wetness, gathered, judged
 from oceanop.layout import cf_attributes
 from oceanop.variables import VARIABLES
 
@@ -94,11 +95,13 @@ def _write_ocean(writer: StoreWriter, plan: Plan, progress: Progress) -> Mask:
     deep = any(series.depths is not None for series in state)
     shape = (len(plan.depths) if deep and plan.depths is not None else 1, *plan.fine.shape)
     wet = np.ones(shape, dtype=bool)
+    seen: dict[str, Wetness] = {}
     if plan.coarsening.size > 1:
         # Means over blocks need to know first which cells are wet at every step.
         for series in state:
             for first, blocks in _blocks(plan, series, len(plan.times), "mask", progress):
                 wet &= _finite(blocks)
+                gathered(seen, blocks)
                 assert first >= 0
     lacking = np.zeros(plan.fine.shape, dtype=bool)
     for series in plan.ocean:
@@ -108,6 +111,7 @@ def _write_ocean(writer: StoreWriter, plan: Plan, progress: Progress) -> Mask:
                 lacking |= ~_finite(blocks)[0]
             elif plan.coarsening.size == 1:
                 wet &= _finite(blocks)
+                gathered(seen, blocks)
             for name, block in blocks.items():
                 if name not in plan.kept:
                     continue
@@ -121,6 +125,9 @@ def _write_ocean(writer: StoreWriter, plan: Plan, progress: Progress) -> Mask:
             f"{plan.ocean[0].where}: forcing {', '.join(names)} of the same files has no value on {lost} ocean cells; "
             "leave it out with --variables, or give forcing that covers the ocean."
         )
+    for name, count in judged(seen, plan).items():
+        if name in plan.kept:
+            writer.annotate(name, **{CHANGING: count})
     coarse = plan.coarsening.mask(wet)
     return coarse if deep else coarse[0]
 

@@ -10,13 +10,18 @@ from typing import Any
 from data_pipelines import provenance
 from data_pipelines.boundary import with_boundary
 from data_pipelines.build import build
+from data_pipelines.duplicates import require_policy
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
+from data_pipelines.remarks import Record, remark_attributes, tell
+from data_pipelines.schema import DamageError
 from data_pipelines.series import Depths, parsed_depths
+from data_pipelines.skipping import skipped_file, sound_files
 from data_pipelines.sources import Given, Source, open_source, require_product, source_paths
 from data_pipelines.splits import checked_splits, default_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version, read_root
 from data_pipelines.times import as_text
+from data_pipelines.wetness import require_mask
 from oceanop.variables import VARIABLES
 
 Paths = str | Path | Sequence[str | Path]
@@ -38,6 +43,9 @@ def ingest(
     coarsen: int = 1,
     splits: Mapping[str, Sequence[Any]] | None = None,
     time_origin: Any = None,
+    duplicates: str = "error",
+    skip_bad: bool = False,
+    mask: str = "static",
     progress: Progress | None = None,
 ) -> Path:
     """Bring ocean files, and the weather over them, to one store.
@@ -72,6 +80,18 @@ def ingest(
         test.
     time_origin
         Date, text or any other kind, from which the times of sources count that name none themselves.
+    duplicates
+        What is done where a time occurs twice: ``error`` refuses, ``identical`` keeps the first of steps whose values
+        are equal (and refuses others), ``first`` and ``last`` keep that of the file given first or last. What is left
+        out is in the store's attribute ``duplicates_dropped``.
+    skip_bad
+        Leave damaged files out, and steps that cannot be read, hold no value or an impossible one; refused otherwise.
+        They become gaps, which no window crosses; the store's attribute ``skipped`` lists them, and a warning tells
+        each. Every field is read once more for it.
+    mask
+        What is thought of cells that are sea at some steps and land at others: in the mask they are land. ``static``
+        warns where they are more than 5 % of the sea, ``fixed`` refuses any, ``dynamic`` takes them without a word.
+        Each variable's attribute ``cells_sea_at_some_steps`` counts them.
     progress
         Called with what is done, steps done, and steps in all.
 
@@ -109,6 +129,10 @@ def ingest(
         "region": None if region is None else box(region),
         "coarsen": int(coarsen),
         "time_origin": origin,
+        # A store of an earlier version has none of these, and is one of their defaults.
+        "duplicates": None if duplicates == "error" else duplicates,
+        "skip_bad": skip_bad or None,
+        "mask": None if mask == "static" else mask,
         "splits": None
         if splits is None
         else {name: [as_text(end) for end in ends] for name, ends in splits.items()},
@@ -118,6 +142,13 @@ def ingest(
     if _is_done(target, files, options):
         return target
     require_product(product)
+    require_policy(duplicates)
+    require_mask(mask)
+    skipped: list[Record] = []
+    if skip_bad:
+        for role, given in paths.items():
+            paths[role], lost = sound_files(given)
+            skipped += lost
     opened: dict[str, list[Source]] = {role: [] for role in paths}
     with contextlib.ExitStack() as stack:
         for role, given in paths.items():
@@ -126,17 +157,28 @@ def ingest(
             if role == "source":
                 along, kind = Given(paths["static"], given, variables, origin), product
             for path in given:
-                source = open_source(path, kind, along)
+                try:
+                    source = open_source(path, kind, along)
+                except DamageError as error:
+                    if not skip_bad:
+                        raise
+                    skipped.append(skipped_file(path, error))
+                    continue
                 stack.callback(source.close)
                 opened[role].append(source)
+            if given and not opened[role]:
+                raise ValueError(skipped[-1]["why"])
         plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])
-        plan = with_boundary(plan, opened["boundary"])
+        plan = with_boundary(plan, opened["boundary"], duplicates)
+        skipped += plan.skipped
         chosen = default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)
         attributes = _root_attributes(opened["source"][0], files, options)
         attributes["splits"] = json.dumps(chosen)
+        attributes |= remark_attributes(skipped, plan.duplicates)
         if dropped:
             attributes["depths_without_sea"] = dropped  # m; were in the source and are left out
         build(target, plan, attributes, progress or (lambda what, done, total: None))
+        tell(skipped, plan.duplicates)
     return target
 
 

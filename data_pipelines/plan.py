@@ -11,8 +11,10 @@ from data_pipelines.coarsen import Coarsening
 from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
+from data_pipelines.remarks import Record
 from data_pipelines.seam import begun_at, first_column
 from data_pipelines.series import Depths, Series, join
+from data_pipelines.skipping import only_steps, sound_steps, within
 from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
 from data_pipelines.times import Times, calendar_of, milliseconds, text
@@ -23,7 +25,11 @@ Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in
 
 @dataclass(eq=False)
 class Plan:
-    """All that is decided before the first field is read."""
+    """All that is decided before the first field is read.
+
+    ``skipped`` and ``duplicates`` are what is left out of the files, ``mask`` what is thought of cells that are sea at
+    some steps only.
+    """
 
     ocean: list[Series]
     weather: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]]
@@ -37,6 +43,9 @@ class Plan:
     coarsening: Coarsening
     target: Positions
     boundary: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
+    skipped: list[Record] = field(default_factory=list)
+    duplicates: list[Record] = field(default_factory=list)
+    mask: str = "static"
 
 
 def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) -> Plan:
@@ -60,19 +69,19 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
                 "some of these with --variables."
             )
     kept = [name for name in ocean_names + weather_names if wanted is None or name in wanted]
-    ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
+    duplicates = options.get("duplicates") or "error"
+    ocean = _series(
+        opened["source"], [name for name in ocean_names if name in kept], options["depths"], duplicates
+    )
     if not ocean:
         raise ValueError(
             f"{opened['source'][0].name} holds no series to keep, only "
             f"{', '.join(opened['source'][0].fields) or 'the grid of a model'}; give a "
             "file with an ocean state as the source (sea floor depth goes to --static)."
         )
-    for series in ocean:
-        if is_state(series):
-            require_land_marked(series)
-    first = ocean[0]
+    first, skips = ocean[0], bool(options.get("skip_bad"))
     for other in ocean[1:]:
-        _check_together(first, other)
+        _check_together(first, other, same_times=not skips)
     depths = next((series.depths for series in ocean if series.depths is not None), None)
     fine = first.positions
     rows, columns = slice(0, fine.shape[0]), slice(0, fine.shape[1])
@@ -82,9 +91,19 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
             fine = ocean[0].positions
         rows, columns = fine.region(*options["region"])
         fine = fine.crop(rows, columns)
+    given = _series(
+        opened["forcing"], [name for name in weather_names if name in kept], "surface", duplicates
+    )
+    skipped: list[Record] = []
+    if skips:
+        ocean, given, skipped = _sound(ocean, given, rows, columns)
+    first = ocean[0]
+    for series in ocean:
+        if is_state(series):
+            require_land_marked(series)
     coarsening = Coarsening(options["coarsen"], fine.cell_area)
     weather = []
-    for series in _series(opened["forcing"], [name for name in weather_names if name in kept], "surface"):
+    for series in given:
         steps = bracket(series.times, first.times, series.where, first.where)
         weather.append((series, *steps))
     static = [
@@ -110,6 +129,9 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
         columns=columns,
         coarsening=coarsening,
         target=coarsening.positions(fine) if options["coarsen"] > 1 else fine,
+        skipped=skipped,
+        duplicates=[record for series in (*ocean, *given) for record in series.dropped],
+        mask=options.get("mask") or "static",
     )
 
 
@@ -135,17 +157,40 @@ def _names(sources: Sequence[Source], *, dynamic: bool) -> list[str]:
     ]
 
 
-def _series(sources: Sequence[Source], names: Sequence[str], depths: Depths) -> list[Series]:
+def _series(sources: Sequence[Source], names: Sequence[str], depths: Depths, duplicates: str) -> list[Series]:
     """One series for each variable or pair."""
     found: list[Series] = []
     for name in names:
         if not any(name in series.names for series in found):
-            found.append(join(sources, name, depths))
+            found.append(join(sources, name, depths, duplicates))
     return found
 
 
-def _check_together(first: Series, other: Series) -> None:
-    """Refuse two series that do not share cells, times or levels."""
+def _sound(
+    ocean: list[Series], weather: list[Series], rows: slice, columns: slice
+) -> tuple[list[Series], list[Series], list[Record]]:
+    """Series on their sound steps, those of the ocean only where the weather has no gap, and what is left out."""
+    ocean, skipped = sound_steps(ocean, rows, columns)
+    sound = []
+    for series in weather:
+        everywhere = slice(0, series.positions.shape[0]), slice(0, series.positions.shape[1])
+        (left,), lost = sound_steps([series], *everywhere)
+        sound.append(left)
+        covered = within(left.times, ocean[0].times)
+        skipped += lost
+        for time in ocean[0].times[~covered]:
+            why = f"'{left.names[0]}' of the forcing has no sound step around {text(time)}."
+            skipped.append({"file": None, "time": text(time), "why": why})
+        ocean = [only_steps(each, np.flatnonzero(covered)) for each in ocean]
+        if not covered.any():
+            raise ValueError(
+                f"{left.where}: no ocean step lies between two sound steps of this forcing; repair it."
+            )
+    return ocean, sound, skipped
+
+
+def _check_together(first: Series, other: Series, *, same_times: bool) -> None:
+    """Refuse two series that do not share cells, levels or, if they must, times."""
     if not other.positions.agrees(first.positions):
         raise ValueError(
             f"{other.where} lies on other cells than {first.where}; all state variables share one grid. Choose with "
@@ -158,7 +203,7 @@ def _check_together(first: Series, other: Series) -> None:
             "calendar."
         )
     one, two = milliseconds(first.times), milliseconds(other.times)
-    if one.shape != two.shape or (one != two).any():
+    if same_times and (one.shape != two.shape or (one != two).any()):
         lone = np.setxor1d(one, two)
         series = first if lone[0] in one else other
         missing = other if series is first else first

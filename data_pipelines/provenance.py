@@ -35,7 +35,9 @@ def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -
     for key, value in options.items():
         if value is None or (key, value) in (("coarsen", 1), ("depths", "surface"), ("product", "auto")):
             continue
-        if key == "splits":
+        if value is True:
+            words.append(f"--{key.replace('_', '-')}")
+        elif key == "splits":
             words += [word for name, (a, b) in value.items() for word in ("--split", f"{name}={a}/{b}")]
         else:
             said = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import xarray as xr
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.axes import set_origin
 from data_pipelines.sources.cf import read_source
 from data_pipelines.sources.curvilinear import is_curvilinear, read_curvilinear
-from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.files import first_line, open_dataset
 from data_pipelines.sources.mom6 import is_mom6, read_mom6
 from data_pipelines.sources.nemo import is_nemo, read_nemo
 from data_pipelines.sources.roms import is_roms, read_roms
@@ -66,6 +67,12 @@ def open_source(path: Path | str, product: str = "auto", along: Given | None = N
     except ValueError:
         ds.close()
         raise
+    except (OSError, RuntimeError) as error:  # positions, times and masks are read here
+        ds.close()
+        raise DamageError(
+            f"{Path(str(path)).name} cannot be read where its grid or times are ({first_line(error)}); the file is "
+            "damaged or cut off. Fetch it anew."
+        ) from error
 
 
 def require_product(product: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.classic import promised_bytes
 
 
@@ -27,7 +28,7 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
     if Path(written).is_file():
         held, promised = Path(written).stat().st_size, promised_bytes(Path(written))
         if held < promised:
-            raise ValueError(
+            raise DamageError(
                 f"{Path(written).name} has {held} of the {promised} bytes that its header says; it was cut off on its "
                 "way, fetch it anew."
             )
@@ -51,7 +52,7 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
             ) from error
         reason = "its format is not known" if "did not find a match" in str(error) else first_line(error)
         # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
-        raise ValueError(
+        raise DamageError(
             f"{Path(written).name} is not a data set that xarray can open ({reason}); give a NetCDF file "
             "or a Zarr store, and fetch it anew if its copy was cut off."
         ) from error

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.axes import (
     is_time,
     is_vertical,
@@ -92,7 +93,7 @@ class Stored:
         try:
             values = block.to_numpy()
         except (OSError, RuntimeError, ValueError) as error:
-            raise ValueError(
+            raise DamageError(
                 f"{self.where} cannot be read{self._damaged(block, steps)} ({first_line(error)}); the file is damaged "
                 "or cut off. Fetch it anew."
             ) from error

@@ -110,6 +110,17 @@ def ingest(
     time_origin: Annotated[
         str | None, typer.Option(help="Date from which times of sources count that name none themselves.")
     ] = None,
+    duplicates: Annotated[
+        str,
+        typer.Option(help="Where a time occurs twice: error, identical (keep one of equals), first or last."),
+    ] = "error",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave damaged files and steps out, and list them.")
+    ] = False,
+    mask: Annotated[
+        str,
+        typer.Option(help="Cells that are sea at some steps only: static (warn of many), fixed, dynamic."),
+    ] = "static",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -119,7 +130,7 @@ def ingest(
     """
     from data_pipelines import ingest as run_ingest
 
-    with console.progress("ingest", quiet=quiet) as report:
+    with console.remarks("ingest"), console.progress("ingest", quiet=quiet) as report:
         store = run_ingest(
             sources,
             to=to,
@@ -133,6 +144,9 @@ def ingest(
             coarsen=coarsen,
             splits=words.splits(split),
             time_origin=time_origin,
+            duplicates=duplicates,
+            skip_bad=skip_bad,
+            mask=mask,
             progress=report,
         )
     console.out.print(f"{store}")
