@@ -212,6 +212,8 @@ def _root_attributes(
         for key in ("title", "institution", "source", "references", "license", "comment")
         if key in source.attributes
     }
+    # CF 2.6.2 wants a title, and a source may have none
+    kept.setdefault("title", f"{source.name} on one grid and time axis")
     before = str(source.attributes.get("history", ""))
     return {
         "Conventions": CONVENTIONS,

@@ -183,6 +183,20 @@ def open_unchecked(path: str | Path) -> xr.Dataset:
         raise ValueError(
             f"{path} has no dimension 'time' and is no ocean store; make one with 'oceanop ingest SOURCE --to STORE'."
         )
+    return netcdf_ready(ds)
+
+
+def netcdf_ready(ds: xr.Dataset) -> xr.Dataset:
+    """A data set whose copy in NetCDF follows the conventions too.
+
+    JSON keeps no type of the values of flags, which is that of their variable (CF 3.5), and xarray marks missing values
+    in every float, of which a coordinate has none (CF 2.5.1).
+    """
+    for name, variable in ds.variables.items():
+        if "flag_values" in variable.attrs:
+            variable.attrs["flag_values"] = np.asarray(variable.attrs["flag_values"], dtype=variable.dtype)
+        if name in ds.coords and np.issubdtype(variable.dtype, np.floating):
+            variable.encoding["_FillValue"] = None
     return ds
 
 
@@ -220,13 +234,18 @@ def encoded_times(times: Times) -> tuple[NDArray[np.int64], dict[str, str]]:
     """Whole numbers since 1970 and the CF attributes that say so."""
     moments = milliseconds(times)
     unit, scale = ("seconds", 1000) if not (moments % 1000).any() else ("milliseconds", 1)
-    return moments // scale, {
+    attributes = {
         "standard_name": "time",
         "long_name": "time",
         "axis": "T",
         "units": f"{unit} since 1970-01-01 00:00:00",
-        "calendar": calendar_of(times),
+        "calendar": (calendar := calendar_of(times)),
     }
+    if (
+        calendar == "proleptic_gregorian"
+    ):  # only real dates could count leap seconds, and models do not (CF 4.4.1)
+        attributes["units_metadata"] = "leap_seconds: none"
+    return moments // scale, attributes
 
 
 def write_array(
