@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_pipelines.boundary import boundary_variables, write_boundary
+from data_pipelines.grid_change import GridChange
 from data_pipelines.levels import require_sea
 from data_pipelines.plan import Plan, Progress, is_state
 from data_pipelines.regrid import Regridder
@@ -39,11 +40,8 @@ def build(target: Path, plan: Plan, attributes: dict[str, Any], progress: Progre
         dims = ("depth", *plan.target.dims)
         zeros = np.zeros((*levels, *plan.target.shape), dtype=np.int8)
         coordinates["mask"] = xr.Variable(dims, zeros, coordinates["mask"].attrs)
-    coordinates["cell_area"].attrs["method"] = plan.fine.area_method + (
-        f", summed over blocks of {plan.coarsening.size} x {plan.coarsening.size}"
-        if plan.coarsening.size > 1
-        else ""
-    )
+    measured = plan.target if isinstance(plan.coarsening, GridChange) else plan.fine
+    coordinates["cell_area"].attrs["method"] = measured.area_method + plan.coarsening.area_words
     mapping = coordinates["cell_area"].attrs.get("grid_mapping")
     if plan.static:
         attrs = _variable_attributes(plan.static[0], mapping, plan)
@@ -96,7 +94,7 @@ def _write_ocean(writer: StoreWriter, plan: Plan, progress: Progress) -> Mask:
     shape = (len(plan.depths) if deep and plan.depths is not None else 1, *plan.fine.shape)
     wet = np.ones(shape, dtype=bool)
     seen: dict[str, Wetness] = {}
-    if plan.coarsening.size > 1:
+    if plan.coarsening.changes:
         # Means over blocks need to know first which cells are wet at every step.
         for series in state:
             for first, blocks in _blocks(plan, series, len(plan.times), "mask", progress):
@@ -109,13 +107,13 @@ def _write_ocean(writer: StoreWriter, plan: Plan, progress: Progress) -> Mask:
         for first, blocks in _blocks(plan, series, steps, ", ".join(series.names), progress):
             if not any(series is member for member in state):
                 lacking |= ~_finite(blocks)[0]
-            elif plan.coarsening.size == 1:
+            elif not plan.coarsening.changes:
                 wet &= _finite(blocks)
                 gathered(seen, blocks)
             for name, block in blocks.items():
                 if name not in plan.kept:
                     continue
-                if plan.coarsening.size > 1:
+                if plan.coarsening.changes:
                     # A field on one level goes by the top of the mask.
                     block = plan.coarsening.mean(block, wet if series.depths is not None else wet[:1])
                 writer.write(name, first, block if series.depths is not None else block[:, 0])
@@ -190,7 +188,7 @@ def _sea_floor(plan: Plan, wet: Mask) -> NDArray[np.float32]:
     whole = plan.ocean[0].positions
     if field.positions.agrees(whole):
         fine = plane[plan.rows, plan.columns]
-        depth = plan.coarsening.mean(fine, np.isfinite(fine)) if plan.coarsening.size > 1 else fine
+        depth = plan.coarsening.mean(fine, np.isfinite(fine)) if plan.coarsening.changes else fine
     else:
         regridder = Regridder.between(field.positions, plan.target, np.isfinite(plane))
         depth = regridder(plane[None, regridder.rows, regridder.columns])[0]
@@ -233,8 +231,9 @@ def _variable_attributes(
 ) -> dict[str, Any]:
     """CF attributes of a variable, and how it came to be."""
     attrs: dict[str, Any] = cf_attributes(field.name) | field.attributes
-    if plan.coarsening.size > 1 and (series is None or series in plan.ocean):
-        attrs["cell_methods"] = f"{attrs.get('cell_methods', '')} area: mean where sea".strip()
+    if plan.coarsening.changes and (series is None or series in plan.ocean):
+        attrs["cell_methods"] = f"{attrs.get('cell_methods', '')} {plan.coarsening.cell_method}".strip()
+        attrs["regridding"] = plan.coarsening.words
     if mapping is not None:
         attrs["grid_mapping"] = mapping
     attrs |= {"source_variable": field.source_name, "source_units": field.source_units}

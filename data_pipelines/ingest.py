@@ -11,6 +11,7 @@ from data_pipelines import provenance
 from data_pipelines.boundary import with_boundary
 from data_pipelines.build import build
 from data_pipelines.duplicates import require_policy
+from data_pipelines.grid_change import GridAsked, box_of, read_grid
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.remarks import Record, remark_attributes, tell
@@ -41,6 +42,9 @@ def ingest(
     depths: Depths = "surface",
     region: Sequence[float] | None = None,
     coarsen: int = 1,
+    grid: str | Path | Sequence[float] | None = None,
+    regridding: str | None = None,
+    weights: str | Path | None = None,
     splits: Mapping[str, Sequence[Any]] | None = None,
     time_origin: Any = None,
     duplicates: str = "error",
@@ -75,6 +79,16 @@ def ingest(
         ``west, east, south, north`` in degrees.
     coarsen
         Cells along the side of the blocks that are averaged.
+    grid
+        Cells of the store: ``west, east, south, north, dx, dy`` in degrees, or a store or a file of data on the grid;
+        None leaves the ocean on its own, at the centres of the source's cells. Currents are turned to east and north
+        before, the mask is made after: a cell is ocean where half of it is.
+    regridding
+        How values come to ``grid``: ``conservative``, means by the area that cells share, or ``bilinear``; None takes
+        means where its cells are the larger ones.
+    weights
+        Folder in which the weights of ``grid`` are kept and looked for, by what both grids are; None is
+        ``regridding-weights`` beside the store.
     splits
         Name to first and last time, text or dates; None gives 70, 15 and 15 % of the time to train, validation and
         test.
@@ -133,10 +147,22 @@ def ingest(
         "duplicates": None if duplicates == "error" else duplicates,
         "skip_bad": skip_bad or None,
         "mask": None if mask == "static" else mask,
+        "grid": None if grid is None or (edges := box_of(grid)) is None else edges,
+        "regridding": regridding,
         "splits": None
         if splits is None
         else {name: [as_text(end) for end in ends] for name, ends in splits.items()},
     }
+    if grid is not None and coarsen != 1:
+        raise ValueError(
+            f"a grid and coarsen {coarsen} are asked for; each makes cells of its own. Leave one out."
+        )
+    if grid is None and (regridding or weights):
+        raise ValueError(
+            "regridding and weights say how to come to another grid, and none is asked for with --grid."
+        )
+    if grid is not None and options["grid"] is None:
+        paths["grid"] = source_paths(str(grid))
     files = [provenance.file_identity(path, role) for role, given in paths.items() for path in given]
     target = Path(to)
     if _is_done(target, files, options):
@@ -145,6 +171,11 @@ def ingest(
     require_policy(duplicates)
     require_mask(mask)
     skipped: list[Record] = []
+    cache = target.absolute().parent / "regridding-weights" if weights is None else Path(weights)
+    asked = None
+    if grid is not None:
+        cells = paths.pop("grid")[0] if "grid" in paths else grid
+        asked = GridAsked(read_grid(cells), regridding, cache)
     if skip_bad:
         for role, given in paths.items():
             paths[role], lost = sound_files(given)
@@ -168,7 +199,7 @@ def ingest(
                 opened[role].append(source)
             if given and not opened[role]:
                 raise ValueError(skipped[-1]["why"])
-        plan, dropped = without_dry_levels(make_plan(opened, options), options["depths"])
+        plan, dropped = without_dry_levels(make_plan(opened, options, asked), options["depths"])
         plan = with_boundary(plan, opened["boundary"], duplicates)
         skipped += plan.skipped
         chosen = default_splits(plan.times) if splits is None else checked_splits(splits, plan.times)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.coarsen import Coarsening
+from data_pipelines.grid_change import GridAsked, GridChange
 from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
@@ -40,7 +41,7 @@ class Plan:
     fine: Positions
     rows: slice
     columns: slice
-    coarsening: Coarsening
+    coarsening: Coarsening | GridChange
     target: Positions
     boundary: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
     skipped: list[Record] = field(default_factory=list)
@@ -48,8 +49,10 @@ class Plan:
     mask: str = "static"
 
 
-def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) -> Plan:
-    """Match variables, grids and times of all files, or say what does not fit."""
+def make_plan(
+    opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any], to: GridAsked | None = None
+) -> Plan:
+    """Match variables, grids and times of all files, or say what does not fit; on their own grid or another one."""
     ocean_names = _names(opened["source"], dynamic=True)
     weather_names = [
         name for name in _names(opened["forcing"], dynamic=True) if VARIABLES[name].role == "forcing"
@@ -101,7 +104,13 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
     for series in ocean:
         if is_state(series):
             require_land_marked(series)
-    coarsening = Coarsening(options["coarsen"], fine.cell_area)
+    coarsening: Coarsening | GridChange
+    if to is None:
+        coarsening = Coarsening(options["coarsen"], fine.cell_area)
+    else:
+        coarsening = to.change(fine)
+        rows, columns = _part(rows, coarsening.rows), _part(columns, coarsening.columns)
+        fine = fine.crop(coarsening.rows, coarsening.columns)
     weather = []
     for series in given:
         steps = bracket(series.times, first.times, series.where, first.where)
@@ -128,7 +137,7 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
         rows=rows,
         columns=columns,
         coarsening=coarsening,
-        target=coarsening.positions(fine) if options["coarsen"] > 1 else fine,
+        target=coarsening.positions(fine) if coarsening.changes else fine,
         skipped=skipped,
         duplicates=[record for series in (*ocean, *given) for record in series.dropped],
         mask=options.get("mask") or "static",
@@ -138,6 +147,10 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
 def is_state(series: Series) -> bool:
     """Whether a series is forecast, rather than known ahead."""
     return VARIABLES[series.names[0]].role == "state"
+
+
+def _part(whole: slice, inner: slice) -> slice:
+    return slice(whole.start + inner.start, whole.start + inner.stop)
 
 
 def box(region: Sequence[float]) -> list[float]:

@@ -29,7 +29,7 @@ def file_identity(path: Path | str, role: str) -> dict[str, Any]:
 def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """The command line that makes the same store, without anybody's folders."""
     words = ["oceanop", "ingest", *(file["name"] for file in files if file["role"] == "source")]
-    for role in ("forcing", "static", "boundary"):
+    for role in ("forcing", "static", "boundary", "grid"):
         named = [file["name"] for file in files if file["role"] == role]
         words += [word for name in named for word in (f"--{role}", name)]
     for key, value in options.items():

@@ -13,6 +13,7 @@ from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
 from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
+from data_pipelines.sources.repeated import without_halo
 from data_pipelines.sources.source import SURFACE, Fetch, Given, Source, SourceField, Values
 from data_pipelines.sources.staggering import (
     Faces,
@@ -113,10 +114,10 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
     # Over land wind and pressure are as good as over water.
     if variable.role == "state" and centres is not None and centres.mask is not None:
         fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
-    if centres is not None and centres.positions.has_halo:
-        inner = slice(1, positions.shape[1] - 1)
-        positions = known.positions(replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner))
-        fetch = partial(_without_halo, fetch)
+    whole = positions
+    positions, fetch = without_halo(positions, fetch)
+    if positions is not whole:
+        positions = known.positions(positions)
     field = SourceField(
         variable.name,
         str(array.name),
@@ -279,7 +280,3 @@ def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:
 def _masked(fetch: Fetch, mask: Mask, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
     planes = mask[levels if len(mask) > 1 else [0]][:, rows, columns]
     return np.where(planes, fetch(steps, levels, rows, columns), np.float32(np.nan))
-
-
-def _without_halo(fetch: Fetch, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
-    return fetch(steps, levels, rows, slice(columns.start + 1, columns.stop + 1))

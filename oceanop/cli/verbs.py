@@ -101,6 +101,19 @@ def ingest(
     depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",
     region: Annotated[str | None, typer.Option(help="West,East,South,North in degrees.")] = None,
     coarsen: Annotated[int, typer.Option(min=1, help="Mean over N x N ocean cells.")] = 1,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="Cells of the store: West,East,South,North,DX,DY in degrees, or a store or file on them."
+        ),
+    ] = None,
+    regridding: Annotated[
+        str | None,
+        typer.Option(help="To --grid: conservative or bilinear; means where its cells are larger if absent."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder for the weights of --grid; beside the store if absent.")
+    ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,6 +155,9 @@ def ingest(
             depths=depths,
             region=words.region(region),
             coarsen=coarsen,
+            grid=grid,
+            regridding=regridding,
+            weights=weights,
             splits=words.splits(split),
             time_origin=time_origin,
             duplicates=duplicates,
