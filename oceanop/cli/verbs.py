@@ -170,7 +170,9 @@ def ingest(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A NetCDF file, store, checkpoint, forecaster or forecast.")],
+    path: Annotated[
+        str, typer.Argument(help="A NetCDF file, store, checkpoint, forecaster or forecast, or its address.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -183,10 +185,12 @@ def inspect(
     from forecasting.forecaster_file import describe_forecaster, is_forecaster_file
     from oceanop.checkpoint import describe_checkpoint, is_checkpoint
 
-    if is_checkpoint(path):
-        facts = describe_checkpoint(path)
+    if "://" in path:  # which a path would lose a slash of
+        facts = describe(path)
+    elif is_checkpoint(Path(path)):
+        facts = describe_checkpoint(Path(path))
     else:
-        facts = describe_forecaster(path) if is_forecaster_file(path) else describe(path)
+        facts = describe_forecaster(Path(path)) if is_forecaster_file(Path(path)) else describe(Path(path))
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
     else:
