@@ -220,10 +220,12 @@ def _check_together(first: Series, other: Series, *, same_times: bool) -> None:
         lone = np.setxor1d(one, two)
         series = first if lone[0] in one else other
         missing = other if series is first else first
-        when = text(series.times[int(np.searchsorted(milliseconds(series.times), lone[0]))])
+        step = int(np.searchsorted(milliseconds(series.times), lone[0]))
+        there = series.fields[int(series.origin[step][0])][0].where.partition(":")[0]
         raise ValueError(
-            f"{missing.where}: '{missing.names[0]}' is missing at {when}, where '{series.names[0]}' is given; every "
-            "variable needs every step. Add the file that has it, or leave the variable out with --variables."
+            f"{missing.where}: '{missing.names[0]}' is missing at {text(series.times[step])}, where '{series.names[0]}' "
+            f"is given in {there}; every variable needs every step. Add the file that has it, or leave the variable out with "
+            "--variables."
         )
     if first.depths is not None and other.depths is not None and not np.allclose(first.depths, other.depths):
         raise ValueError(

@@ -49,6 +49,9 @@ def lines(facts: dict[str, Any], indent: int = 0) -> list[str]:
     for key, value in facts.items():
         if isinstance(value, dict):
             told += [f"{'  ' * indent}{key}:", *lines(value, indent + 1)]
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            rows = [", ".join(f"{name} {fact}" for name, fact in item.items()) for item in value]
+            told += [f"{'  ' * indent}{key}:", *(f"{'  ' * (indent + 1)}{row}" for row in rows)]
         elif isinstance(value, list):
             told.append(f"{'  ' * indent}{key}: {', '.join(str(item) for item in value)}")
         else:

@@ -213,3 +213,7 @@ def test_the_command_lists_what_it_left_out(
     shown = capsys.readouterr()
     assert re.search(r"^ingest: a\.nc is left out: a\.nc has \d+ of the \d+ bytes", shown.err, re.MULTILINE)
     assert json.loads(open_store(tmp_path / "s.zarr").attrs["skipped"])[0]["file"] == "a.nc"
+    app(["inspect", str(tmp_path / "s.zarr")], standalone_mode=False)
+    assert re.search(
+        r"^skipped:\n  file a\.nc, time None, why a\.nc has", capsys.readouterr().out, re.MULTILINE
+    )
