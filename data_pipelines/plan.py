@@ -223,9 +223,9 @@ def _check_together(first: Series, other: Series, *, same_times: bool) -> None:
         step = int(np.searchsorted(milliseconds(series.times), lone[0]))
         there = series.fields[int(series.origin[step][0])][0].where.partition(":")[0]
         raise ValueError(
-            f"{missing.where}: '{missing.names[0]}' is missing at {text(series.times[step])}, where '{series.names[0]}' "
-            f"is given in {there}; every variable needs every step. Add the file that has it, or leave the variable out with "
-            "--variables."
+            f"{missing.where}: '{missing.names[0]}' is missing at {text(series.times[step])}, where "
+            f"'{series.names[0]}' is given in {there}; every variable needs every step. Add the file that has it, or "
+            "leave the variable out with --variables."
         )
     if first.depths is not None and other.depths is not None and not np.allclose(first.depths, other.depths):
         raise ValueError(
