@@ -13,7 +13,7 @@ from data_pipelines.sources.curvilinear import is_curvilinear, read_curvilinear
 from data_pipelines.sources.files import first_line, open_dataset
 from data_pipelines.sources.mom6 import is_mom6, read_mom6
 from data_pipelines.sources.nemo import is_nemo, read_nemo
-from data_pipelines.sources.remote import NETWORK_ERRORS
+from data_pipelines.sources.remote import network_errors
 from data_pipelines.sources.roms import is_roms, read_roms
 from data_pipelines.sources.source import Given, Source, SourceField
 from data_pipelines.sources.wrf import is_wrf, read_wrf
@@ -68,7 +68,7 @@ def open_source(path: Path | str, product: str = "auto", along: Given | None = N
     except ValueError:
         ds.close()
         raise
-    except NETWORK_ERRORS as error:
+    except network_errors() as error:
         ds.close()
         raise ValueError(
             f"{path}: its server cannot be reached, or broke off ({first_line(error)}); try again, or fetch the file."

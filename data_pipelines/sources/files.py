@@ -8,7 +8,7 @@ import xarray as xr
 
 from data_pipelines.schema import DamageError
 from data_pipelines.sources.classic import promised_bytes
-from data_pipelines.sources.remote import NETWORK_ERRORS, open_remote
+from data_pipelines.sources.remote import network_errors, open_remote
 
 
 class NeedsMoreError(ValueError):
@@ -62,7 +62,7 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
 def _open_address(address: str, **options: Any) -> xr.Dataset:
     try:
         return open_remote(address, **options)
-    except NETWORK_ERRORS as error:
+    except network_errors() as error:
         raise ValueError(
             f"{address}: its server cannot be reached, or broke off ({first_line(error)}); try again, or fetch the "
             "file."

@@ -1,16 +1,25 @@
 """Data sets on a server: Zarr stores, NetCDF files and OPeNDAP services by their address."""
 
+import sys
 import warnings
 from typing import Any
 
-import aiohttp
 import fsspec
 import xarray as xr
 
 _HDF5, _CLASSIC = b"\x89HDF", b"CDF"
-# What the libraries below raise when a server does not answer, or not with what was asked for.
-NETWORK_ERRORS: tuple[type[Exception], ...] = (aiohttp.ClientError, ConnectionError, TimeoutError)
-READ_ERRORS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *NETWORK_ERRORS)
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What is raised when a server does not answer, or not with what was asked for."""
+    # Of a library that takes long to load and that files on a disk do without
+    loaded = sys.modules.get("aiohttp")
+    return (ConnectionError, TimeoutError, *(() if loaded is None else (loaded.ClientError,)))
+
+
+def read_errors() -> tuple[type[Exception], ...]:
+    """What is raised where a file or a server cannot be read."""
+    return (OSError, RuntimeError, ValueError, *network_errors())
 
 
 def open_remote(address: str, **options: Any) -> xr.Dataset:
@@ -35,19 +44,20 @@ def open_remote(address: str, **options: Any) -> xr.Dataset:
 def _opened(address: str, **options: Any) -> xr.Dataset:
     if address.rstrip("/").endswith(".zarr"):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", RuntimeWarning
-            )  # of metadata that is not consolidated, so slower to open
+            # A store without consolidated metadata is slower to open, and no reason to stop
+            warnings.simplefilter("ignore", RuntimeWarning)
             return xr.open_dataset(address, engine="zarr", **options)
     if address.split("://")[0] not in ("http", "https"):
         return _open_file(address, *_begin(address), **options)
+    from aiohttp import ClientResponseError
+
     try:
         files, begin = _begin(address)
     except FileNotFoundError as error:  # whatever went wrong, by fsspec's word
         reason = error.__cause__
-        if isinstance(reason, aiohttp.ClientResponseError) and reason.status != 404:
+        if isinstance(reason, ClientResponseError) and reason.status != 404:
             begin = b""  # an OPeNDAP service may refuse its bare address
-        elif isinstance(reason, NETWORK_ERRORS) and not isinstance(reason, aiohttp.ClientResponseError):
+        elif isinstance(reason, network_errors()) and not isinstance(reason, ClientResponseError):
             raise reason from error
         else:
             raise

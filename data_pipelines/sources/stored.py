@@ -19,7 +19,7 @@ from data_pipelines.sources.axes import (
     scalar_depth,
 )
 from data_pipelines.sources.files import first_line
-from data_pipelines.sources.remote import READ_ERRORS, is_remote
+from data_pipelines.sources.remote import is_remote, read_errors
 from data_pipelines.sources.source import Values
 from data_pipelines.times import Times, text
 from data_pipelines.units import conversion
@@ -93,7 +93,7 @@ class Stored:
         block = block.transpose(*[dim for dim in dims if dim is not None])
         try:
             values = block.to_numpy()
-        except READ_ERRORS as error:
+        except read_errors() as error:
             if is_remote(self.array):
                 raise ValueError(
                     f"{self.where} cannot be read from its server ({first_line(error)}); try again, or fetch the file."
@@ -117,7 +117,7 @@ class Stored:
         for i, number in enumerate(numbers):
             try:
                 block.isel({self.time_dim: slice(i, i + 1)}).to_numpy()
-            except READ_ERRORS:
+            except read_errors():
                 return f" at step {number} ({text(self.times[number])})"
         return f" from step {numbers[0]} ({text(self.times[numbers[0]])}) on"
 
