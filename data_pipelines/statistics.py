@@ -9,6 +9,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from data_pipelines.profiles import block_steps
 from data_pipelines.splits import read_splits, steps_of_splits
 from data_pipelines.store import open_store, open_unchecked, read_root, write_array
 from data_pipelines.windows import joined
@@ -125,13 +126,14 @@ def wet_levels(wet: NDArray[np.bool_], deep: bool) -> NDArray[np.bool_]:
 def _of_variable(
     array: Any, used: NDArray[np.bool_], linked: NDArray[np.bool_], wet: NDArray[np.bool_], deep: bool
 ) -> NDArray[np.float64]:
-    """Table ``[statistic, (depth)]`` of one array, read chunk by chunk."""
+    """Table ``[statistic, (depth)]`` of one array, read file by file."""
     levels = array.shape[1] if deep else 1
     values = [Moments() for _ in range(levels)]
     changes = [Moments() for _ in range(levels)]
     before: list[NDArray[np.float64] | None] = [None] * levels
-    for start in range(0, array.shape[0], array.chunks[0]):
-        stop = min(start + array.chunks[0], array.shape[0])
+    together = block_steps(array)
+    for start in range(0, array.shape[0], together):
+        stop = min(start + together, array.shape[0])
         if not used[start:stop].any():
             before = [None] * levels
             continue

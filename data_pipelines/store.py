@@ -13,13 +13,12 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
+from data_pipelines.profiles import FAST, Profile, block_steps, whole_keywords
 from data_pipelines.times import Times, calendar_of, milliseconds
 from oceanop.layout import DEPTH_ATTRIBUTES
 
 CONVENTIONS = "CF-1.11"
-CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
 
 
 class StoreWriter:
@@ -39,6 +38,8 @@ class StoreWriter:
         Name to dimensions after ``time`` and attributes.
     attributes
         Of the root; ``complete`` is added.
+    profile
+        How the variables are cut and coded; coordinates and static fields are one plain chunk in each.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StoreWriter:
         depths: NDArray[np.float64] | None,
         variables: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]],
         attributes: Mapping[str, Any],
+        profile: Profile = FAST,
     ) -> None:
         if path.exists():
             shutil.rmtree(path)
@@ -73,16 +75,13 @@ class StoreWriter:
                 held["coordinates"] = auxiliary
             write_array(self._group, str(key), [str(dim) for dim in variable.dims], variable.to_numpy(), held)
         for name, (dims, attrs) in variables.items():
-            field = [sizes[dim] for dim in dims]
-            steps = int(np.clip(CHUNK_BYTES // (4 * int(np.prod(field))), 1, max(len(times), 1)))
+            shape = (len(times), *(sizes[dim] for dim in dims))
             _create_array(
                 self._group,
                 name,
                 ("time", *dims),
-                (len(times), *field),
-                (steps, *field),
-                np.dtype(np.float32),
                 {**attrs, **({"coordinates": auxiliary} if auxiliary else {})},
+                profile.keywords(shape, np.dtype(np.float32)),
             )
 
     @classmethod
@@ -95,8 +94,8 @@ class StoreWriter:
         return writer
 
     def steps_per_chunk(self, name: str) -> int:
-        """How many steps one chunk of a variable holds: blocks of so many are written whole."""
-        return int(self._array(name).chunks[0])
+        """How many steps one file of a variable holds: blocks of so many are written whole."""
+        return block_steps(self._array(name))
 
     def write(self, name: str, first: int, values: NDArray[np.float32]) -> None:
         """Write steps ``first`` onwards of a variable, ``[n, (Z,) Y, X]``."""
@@ -233,7 +232,7 @@ def write_array(
     group: zarr.Group, name: str, dims: Sequence[str], values: NDArray[Any], attributes: Mapping[str, Any]
 ) -> None:
     """Write a small array as one chunk."""
-    array = _create_array(group, name, dims, values.shape, values.shape, values.dtype, attributes)
+    array = _create_array(group, name, dims, attributes, whole_keywords(values.shape, values.dtype))
     array[...] = values
 
 
@@ -241,22 +240,14 @@ def _create_array(
     group: zarr.Group,
     name: str,
     dims: Sequence[str],
-    shape: Sequence[int],
-    chunks: Sequence[int],
-    dtype: np.dtype[Any],
     attributes: Mapping[str, Any],
+    keywords: Mapping[str, Any],
 ) -> Any:
     return group.create_array(
         name,
-        shape=tuple(shape),
-        chunks=tuple(max(size, 1) for size in chunks),
-        dtype=dtype,
-        compressors=Crc32cCodec(),  # no compression, and a flipped bit is an error
-        fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
         dimension_names=tuple(dims),
         attributes={key: _plain(value) for key, value in attributes.items()},
-        # An absent chunk always means "never written", not "all NaN".
-        config={"write_empty_chunks": True},
+        **keywords,
     )
 
 

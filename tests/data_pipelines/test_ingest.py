@@ -424,7 +424,7 @@ def test_small_blocks_and_large_ones_give_the_same_store(
 ) -> None:
     """Reading and writing in other portions changes nothing but the chunks."""
     sample = sample_paths()
-    monkeypatch.setattr(sys.modules["data_pipelines.store"], "CHUNK_BYTES", 200_000)
+    monkeypatch.setattr(sys.modules["data_pipelines.profiles"], "CHUNK_BYTES", 200_000)
     monkeypatch.setattr(sys.modules["data_pipelines.build"], "READ_BYTES", 1_000_000)
     small = ingest(sample.ocean, to=tmp_path / "s.zarr", forcing=sample.wind, coarsen=4)
     xr.testing.assert_equal(open_store(small).drop_attrs(), open_store(coarse_store).drop_attrs())
