@@ -41,7 +41,8 @@ def save_store(
     attributes
         Root attributes besides those of ``ds``.
     profile
-        ``fast``: plain numbers, mapped into memory by the loader. ``compact``: compressed, to half or three quarters of the size.
+        ``fast``: plain numbers, mapped into memory by the loader. ``compact``: compressed, to half or three quarters of
+        the size.
 
     Raises
     ------
