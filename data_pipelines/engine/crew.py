@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,8 @@ class Crew:
 
     def _pool(self, work: Work, laid: Path) -> tuple[Submit, Await]:
         if self._executor is None:
-            # One process imports the libraries, and the workers are forked from it before it opens any file.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["data_pipelines.engine.tasks"])
             self._executor = ProcessPoolExecutor(
-                self.at_once, mp_context=context, initializer=_become_worker, initargs=(os.getpid(),)
+                self.at_once, mp_context=worker_context(), initializer=_become_worker, initargs=(os.getpid(),)
             )
         submit = functools.partial(self._executor.submit, _work_on, work, str(laid))
         return submit, lambda futures: wait(futures, return_when=FIRST_COMPLETED)
@@ -159,6 +157,13 @@ class Crew:
                 ) from error
         submit = functools.partial(self._executor.submit, _work_on, work, str(laid.absolute()), pure=False)
         return submit, lambda futures: distributed.wait(futures, return_when="FIRST_COMPLETED")
+
+
+def worker_context() -> ForkServerContext:
+    """How workers are started: one process imports the libraries, and they are forked from it, which opens no file."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["data_pipelines.engine.tasks"])
+    return context
 
 
 def default_workers(work_bytes: int) -> int:
