@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
+from data_pipelines.profiles import FAST, Profile, block_steps, whole_keywords
 from data_pipelines.times import Times, calendar_of, milliseconds
 from oceanop.layout import DEPTH_ATTRIBUTES
 
 CONVENTIONS = "CF-1.11"
-CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
+TIME_CHUNK = 4096  # steps of the time axis in a file: half a year of hours are 32 kB
 
 
 class StoreWriter:
@@ -39,6 +38,8 @@ class StoreWriter:
         Name to dimensions after ``time`` and attributes.
     attributes
         Of the root; ``complete`` is added.
+    profile
+        How the variables are cut and coded; coordinates and static fields are one plain chunk in each.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StoreWriter:
         depths: NDArray[np.float64] | None,
         variables: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]],
         attributes: Mapping[str, Any],
+        profile: Profile = FAST,
     ) -> None:
         if path.exists():
             shutil.rmtree(path)
@@ -58,7 +60,10 @@ class StoreWriter:
             path, mode="w", zarr_format=3, attributes={**attributes, "complete": False}
         )
         sizes = dict(coordinates.sizes) | {"time": len(times)}
-        write_array(self._group, "time", ("time",), *encoded_times(times))
+        moments, units = encoded_times(times)
+        # Files of a fixed length: a longer axis can be written under the eyes of those who read the shorter one
+        cut = {**whole_keywords(moments.shape, moments.dtype), "chunks": (TIME_CHUNK,)}
+        _create_array(self._group, "time", ("time",), units, cut)[...] = moments
         if depths is not None:
             sizes["depth"] = len(depths)
             write_array(self._group, "depth", ("depth",), depths, DEPTH_ATTRIBUTES)
@@ -73,16 +78,13 @@ class StoreWriter:
                 held["coordinates"] = auxiliary
             write_array(self._group, str(key), [str(dim) for dim in variable.dims], variable.to_numpy(), held)
         for name, (dims, attrs) in variables.items():
-            field = [sizes[dim] for dim in dims]
-            steps = int(np.clip(CHUNK_BYTES // (4 * int(np.prod(field))), 1, max(len(times), 1)))
+            shape = (len(times), *(sizes[dim] for dim in dims))
             _create_array(
                 self._group,
                 name,
                 ("time", *dims),
-                (len(times), *field),
-                (steps, *field),
-                np.dtype(np.float32),
                 {**attrs, **({"coordinates": auxiliary} if auxiliary else {})},
+                profile.keywords(shape, np.dtype(np.float32)),
             )
 
     @classmethod
@@ -95,8 +97,8 @@ class StoreWriter:
         return writer
 
     def steps_per_chunk(self, name: str) -> int:
-        """How many steps one chunk of a variable holds: blocks of so many are written whole."""
-        return int(self._array(name).chunks[0])
+        """How many steps one file of a variable holds: blocks of so many are written whole."""
+        return block_steps(self._array(name))
 
     def write(self, name: str, first: int, values: NDArray[np.float32]) -> None:
         """Write steps ``first`` onwards of a variable, ``[n, (Z,) Y, X]``."""
@@ -121,19 +123,24 @@ class StoreWriter:
 
 def commit(path: Path) -> None:
     """Consolidate the metadata of a Zarr v3 group and declare it complete, by one rename of its root document."""
-    with warnings.catch_warnings():
-        # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(path, zarr_format=3)
-    document = path / "zarr.json"
-    root = json.loads(document.read_text())
-    root["attributes"]["complete"] = True
+    root = json.loads((path / "zarr.json").read_text())
+    replace_root(path, {**root["attributes"], "complete": True})
+
+
+def replace_root(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Let readers see the arrays as their own documents are now, with new root attributes, by one rename."""
+    nodes = sorted(path.rglob("zarr.json"))
+    held = {node.parent.relative_to(path).as_posix(): json.loads(node.read_text()) for node in nodes}
+    root = held.pop(".")
+    root["attributes"] = dict(attributes)
+    # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": held}
     draft = path / "zarr.json.partial"
     with open(draft, "w") as file:
         json.dump(root, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(draft, document)
+    os.replace(draft, path / "zarr.json")
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -251,8 +258,12 @@ def encoded_times(times: Times) -> tuple[NDArray[np.int64], dict[str, str]]:
 def write_array(
     group: zarr.Group, name: str, dims: Sequence[str], values: NDArray[Any], attributes: Mapping[str, Any]
 ) -> None:
-    """Write a small array as one chunk."""
-    array = _create_array(group, name, dims, values.shape, values.shape, values.dtype, attributes)
+    """Write a small array as one chunk; one of this name and shape gets new values."""
+    held: Any = group.get(name)
+    if held is not None and held.shape == values.shape:
+        held[...] = values
+        return
+    array = _create_array(group, name, dims, attributes, whole_keywords(values.shape, values.dtype))
     array[...] = values
 
 
@@ -260,22 +271,14 @@ def _create_array(
     group: zarr.Group,
     name: str,
     dims: Sequence[str],
-    shape: Sequence[int],
-    chunks: Sequence[int],
-    dtype: np.dtype[Any],
     attributes: Mapping[str, Any],
+    keywords: Mapping[str, Any],
 ) -> Any:
     return group.create_array(
         name,
-        shape=tuple(shape),
-        chunks=tuple(max(size, 1) for size in chunks),
-        dtype=dtype,
-        compressors=Crc32cCodec(),  # no compression, and a flipped bit is an error
-        fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
         dimension_names=tuple(dims),
         attributes={key: _plain(value) for key, value in attributes.items()},
-        # An absent chunk always means "never written", not "all NaN".
-        config={"write_empty_chunks": True},
+        **keywords,
     )
 
 

@@ -2,9 +2,10 @@
 
 from oceanop.cli.combine import combine
 from oceanop.cli.simulate import simulate
+from oceanop.cli.stores import ingest, verify
 from oceanop.cli.verbs import app, main
 
-for verb in (simulate, combine):
+for verb in (ingest, verify, simulate, combine):
     app.command()(verb)
 
 __all__ = ["main"]

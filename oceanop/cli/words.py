@@ -1,5 +1,6 @@
 """What words on the command line mean, and how facts are told in lines."""
 
+import re
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,25 @@ def splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:
             )
         periods[name] = (first, last)
     return periods
+
+
+def workers(word: str | None) -> int | str | None:
+    """Processes or the address of a scheduler of ``--workers``; None where it is absent."""
+    if word is None or "://" in word:
+        return word
+    if not word.isdigit() or int(word) < 1:
+        raise ValueError(
+            f"--workers {word}: expected a number from 1, or an address like tcp://localhost:8786."
+        )
+    return int(word)
+
+
+def size(word: str) -> int:
+    """Bytes of ``--memory``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", word.strip())
+    if match is None:
+        raise ValueError(f"--memory {word}: expected a size like 4GB or 500MB.")
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
 def lines(facts: dict[str, Any], indent: int = 0) -> list[str]:
