@@ -2,6 +2,7 @@
 
 from data_pipelines.dataset import Window, WindowDataset
 from data_pipelines.describe import describe
+from data_pipelines.engine.verify import verify
 from data_pipelines.gauges import read_gauge, read_gauges
 from data_pipelines.ingest import ingest
 from data_pipelines.loader import Batch, WindowLoader
@@ -26,4 +27,5 @@ __all__ = [
     "sample_paths",
     "save_store",
     "simulate",
+    "verify",
 ]

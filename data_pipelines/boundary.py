@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from data_pipelines.plan import Plan, Progress, is_state
+from data_pipelines.plan import Plan, is_state
 from data_pipelines.positions import Positions, on_sphere
 from data_pipelines.regrid import Regridder, bilinear_weights, bracket
 from data_pipelines.series import Series, join
 from data_pipelines.sources import Source
-from data_pipelines.store import StoreWriter, read_root
+from data_pipelines.store import read_root
 from data_pipelines.windows import time_step
 from oceanop.constants import EARTH_RADIUS
 from oceanop.edge import COVERED, edge_distance, open_edge
@@ -30,8 +30,13 @@ READ_BYTES = 32 * 2**20  # of float32 read at once
 Mask = NDArray[np.bool_]
 
 
-def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
+def with_boundary(plan: Plan, sources: Sequence[Source], duplicates: str = "error") -> Plan:
     """The plan with the parent's series of every state variable that the child keeps and the parent holds.
+
+    Parameters
+    ----------
+    duplicates
+        Which of the parent's steps of one time stays; as for :func:`data_pipelines.series.join`.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
         if any(name in series.names for series, _, _ in found):
             continue
         levels = depths[name]
-        series = join(sources, name, "surface" if levels is None else levels.tolist())
+        series = join(sources, name, "surface" if levels is None else levels.tolist(), duplicates)
         if levels is not None and series.depths is None:
             raise ValueError(
                 f"{series.where} has no depths, and the domain keeps '{name}' on {len(levels)} levels; give a parent "
@@ -69,7 +74,8 @@ def with_boundary(plan: Plan, sources: Sequence[Source]) -> Plan:
         found.append(
             (series, *bracket(series.times, plan.times, series.where, needed_by, kind="a parent model"))
         )
-    return replace(plan, boundary=found)
+    dropped = [record for series, _, _ in found for record in series.dropped]
+    return replace(plan, boundary=found, duplicates=plan.duplicates + dropped)
 
 
 def boundary_variables(plan: Plan, mapping: str | None) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
@@ -77,11 +83,11 @@ def boundary_variables(plan: Plan, mapping: str | None) -> dict[str, tuple[tuple
     variables: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
     for series, _, _ in plan.boundary:
         step = time_step(series.times)
-        for field in series.fields[0]:
-            if field.name not in plan.kept:
+        for part in series.fields[0]:
+            if part.name not in plan.kept:
                 continue
-            attrs = cf_attributes(boundary_name(field.name)) | field.attributes
-            attrs |= {"source_variable": field.source_name, "source_units": field.source_units}
+            attrs = cf_attributes(boundary_name(part.name)) | part.attributes
+            attrs |= {"source_variable": part.source_name, "source_units": part.source_units}
             if mapping is not None:
                 attrs["grid_mapping"] = mapping
             if step is not None:
@@ -89,12 +95,12 @@ def boundary_variables(plan: Plan, mapping: str | None) -> dict[str, tuple[tuple
             levels = () if series.depths is None else ("depth",)
             if series.depths is not None:
                 attrs["source_depths"] = series.depths.tolist()
-            variables[boundary_name(field.name)] = ((*levels, *plan.target.dims), attrs)
+            variables[boundary_name(part.name)] = ((*levels, *plan.target.dims), attrs)
     return variables
 
 
-def write_boundary(writer: StoreWriter, plan: Plan, wet: Mask, progress: Progress) -> None:
-    """Write the parent's states on the child's cells and times, NaN where the parent knows nothing.
+def make_bridges(plan: Plan, wet: Mask) -> "list[Bridge]":
+    """How each of a plan's parent series comes to the child's cells.
 
     Parameters
     ----------
@@ -107,7 +113,7 @@ def write_boundary(writer: StoreWriter, plan: Plan, wet: Mask, progress: Progres
         If the child has no open edge, or the parent's domain or its sea does not cover it.
     """
     if not plan.boundary:
-        return
+        return []
     surface = wet if wet.ndim == 2 else wet[0]
     grid = plan.target.grid(surface, plan.coarsening.area())
     edge, distance = open_edge(grid), edge_distance(grid)
@@ -116,9 +122,10 @@ def write_boundary(writer: StoreWriter, plan: Plan, wet: Mask, progress: Progres
             f"{plan.ocean[0].where}: no ocean cell lies on an open edge of the domain, so that boundary values would "
             "turn nothing; leave --boundary out."
         )
+    bridges = []
     for series, first, fraction in plan.boundary:
         seas = [surface] if series.depths is None else list(wet)
-        bridge = _Bridge.between(
+        bridge = Bridge.between(
             series, np.unique(np.concatenate([first, first + (fraction > 0)])), plan, seas
         )
         covered = _covered(bridge, series, surface, edge, distance)
@@ -130,32 +137,32 @@ def write_boundary(writer: StoreWriter, plan: Plan, wet: Mask, progress: Progres
             "open_edge_cells_filled_nearest": int((edge & bridge.known[0] & ~bridge.inside).sum()),
             "open_edge_cells_without_value": int((edge & ~bridge.known[0]).sum()),
         }
-        names = [name for name in series.names if name in plan.kept]
-        steps = writer.steps_per_chunk(boundary_name(names[0]))
-        for begin in range(0, len(plan.times), steps):
-            part = slice(begin, min(begin + steps, len(plan.times)))
-            after = first[part] + (fraction[part] > 0)
-            needed = np.unique(np.concatenate([first[part], after]))
-            blocks = series.read(needed.tolist(), bridge.rows, bridge.columns)
-            weight = fraction[part].astype(np.float32).reshape(-1, 1, 1, 1)
-            for name in names:
-                here = bridge(blocks[name])
-                before, behind = (
-                    here[np.searchsorted(needed, first[part])],
-                    here[np.searchsorted(needed, after)],
-                )
-                # Where both steps are one, the parent's own bits stay
-                result = np.where(weight > 0, before + weight * (behind - before), before)
-                writer.write(
-                    boundary_name(name), begin, result if series.depths is not None else result[:, 0]
-                )
-            progress(", ".join(map(boundary_name, names)), part.stop, len(plan.times))
-        for name in names:
-            writer.annotate(boundary_name(name), **attributes)
+        bridges.append(replace(bridge, attributes=attributes))
+    return bridges
+
+
+def bring_boundary(
+    parent: tuple[Series, NDArray[np.int64], NDArray[np.float64]], bridge: "Bridge", steps: slice
+) -> dict[str, NDArray[np.float32]]:
+    """A parent's states at some of the child's steps on the child's cells, ``[n, Z, Y, X]`` by their own names.
+
+    NaN where the parent knows nothing.
+    """
+    series, first, fraction = parent
+    after = first[steps] + (fraction[steps] > 0)
+    needed = np.unique(np.concatenate([first[steps], after]))
+    weight = fraction[steps].astype(np.float32).reshape(-1, 1, 1, 1)
+    result = {}
+    for name, block in series.read(needed.tolist(), bridge.rows, bridge.columns).items():
+        here = bridge(block)
+        before, behind = here[np.searchsorted(needed, first[steps])], here[np.searchsorted(needed, after)]
+        # Where both steps are one, the parent's own bits stay
+        result[name] = np.where(weight > 0, before + weight * (behind - before), before)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
-class _Bridge:
+class Bridge:
     """From a block of the parent's grid to the child's, level by level.
 
     Attributes
@@ -172,6 +179,8 @@ class _Bridge:
         Cells that lie in the parent's domain, sea or land, ``[Y, X]``.
     cell, reach
         Size of the parent's cells, and how far its values are carried over its land, m.
+    attributes
+        What a store says of it.
     """
 
     rows: slice
@@ -182,9 +191,11 @@ class _Bridge:
     domain: Mask
     cell: float
     reach: float
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def between(cls, series: Series, steps: NDArray[np.int64], plan: Plan, seas: list[Mask]) -> "_Bridge":
+    def between(cls, series: Series, steps: NDArray[np.int64], plan: Plan, seas: list[Mask]) -> "Bridge":
+        """The way for some of the parent's steps to the child's levels, whose seas are given."""
         target, near = plan.target, Regridder.between(series.positions, plan.target)
         margin = math.ceil(REACH) + 1
         rows, columns = (
@@ -222,9 +233,7 @@ class _Bridge:
         return result
 
 
-def _covered(
-    bridge: _Bridge, series: Series, surface: Mask, edge: Mask, distance: NDArray[np.float64]
-) -> int:
+def _covered(bridge: Bridge, series: Series, surface: Mask, edge: Mask, distance: NDArray[np.float64]) -> int:
     """Cells from the open edge inward that lie in the parent's domain."""
     outside = surface & ~bridge.domain
     covered = int(min(distance[outside].min(), max(surface.shape))) if outside.any() else max(surface.shape)

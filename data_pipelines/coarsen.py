@@ -36,6 +36,26 @@ class Coarsening:
             )
 
     @property
+    def changes(self) -> bool:
+        """Whether the store's cells are others than the source's."""
+        return self.size > 1
+
+    @property
+    def words(self) -> str:
+        """What is done to values, for the store's attributes."""
+        return f"mean of the sea in blocks of {self.size} x {self.size} cells by area" if self.changes else ""
+
+    @property
+    def cell_method(self) -> str:
+        """What CF says of a value."""
+        return "area: mean where sea" if self.changes else ""
+
+    @property
+    def area_words(self) -> str:
+        """What is added to the account of how areas were found."""
+        return f", summed over blocks of {self.size} x {self.size}" if self.changes else ""
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the coarse grid."""
         return self.cell_area.shape[0] // self.size, self.cell_area.shape[1] // self.size

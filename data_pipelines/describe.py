@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from data_pipelines.positions import Positions
+from data_pipelines.remarks import read_remarks
 from data_pipelines.sources import Source, open_source
 from data_pipelines.sources.axes import is_time, read_times
 from data_pipelines.sources.files import NeedsMoreError, open_dataset
@@ -15,6 +16,7 @@ from data_pipelines.splits import read_splits
 from data_pipelines.statistics import read_statistics
 from data_pipelines.store import open_unchecked, read_root
 from data_pipelines.times import Times, calendar_of, text
+from data_pipelines.wetness import CHANGING
 from data_pipelines.windows import gaps, is_irregular, time_step
 from oceanop.edge import COVERED, open_edge
 from oceanop.grid import Grid
@@ -90,6 +92,8 @@ def _store(path: str | Path, root: dict[str, Any]) -> dict[str, Any]:
         "variables": _variables(ds),
         "time": describe_times(ds["time"].values),
         "wet_share": _wet_share(ds) if complete else None,
+        "masks": _masks(ds) if complete else None,
+        **read_remarks(ds.attrs),
         "open_boundaries": _open_boundaries(ds) if complete else None,
         "splits": {name: list(ends) for name, ends in read_splits(ds).items()},
         "statistics": {},
@@ -229,6 +233,17 @@ def _wet_share(ds: xr.Dataset) -> float | None:
     )
 
 
+def _masks(ds: xr.Dataset) -> list[dict[str, Any]] | None:
+    """Ocean cells of each level; None where the mask has none."""
+    if "mask" not in ds.variables or "depth" not in ds["mask"].dims:
+        return None
+    wet = ds["mask"].to_numpy() > 0.5
+    return [
+        {"depth": float(depth), "wet_cells": int(plane.sum()), "wet_share": round(float(plane.mean()), 6)}
+        for depth, plane in zip(ds["depth"].to_numpy(), wet, strict=True)
+    ]
+
+
 def _open_boundaries(ds: xr.Dataset) -> dict[str, Any] | str | None:
     """Ocean cells on the outer edge of the domain, and what a store holds to drive them."""
     if "mask" not in ds.variables or "cell_area" not in ds:
@@ -262,6 +277,7 @@ def _variables(ds: xr.Dataset) -> dict[str, Any]:
             "standard_name": array.attrs.get("standard_name"),
             "role": STORED[str(name)].role,
             "depths": ds["depth"].to_numpy().tolist() if "depth" in array.dims else None,
+            **({CHANGING: np.asarray(array.attrs[CHANGING]).tolist()} if CHANGING in array.attrs else {}),
         }
         for name, array in ds.data_vars.items()
         if name in STORED

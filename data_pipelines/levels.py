@@ -40,6 +40,25 @@ def without_dry_levels(plan: Plan, asked: Any) -> tuple[Plan, list[float]]:
     return replace(plan, ocean=ocean, depths=plan.depths[sea]), dropped
 
 
+def on_levels(plan: Plan, depths: NDArray[np.float64], owner: str) -> Plan:
+    """The plan on the levels that something else has, m.
+
+    Raises
+    ------
+    ValueError
+        If it lacks one of them.
+    """
+    held = np.zeros(0) if plan.depths is None else plan.depths
+    kept = np.array([bool(np.isclose(depth, depths, rtol=0, atol=0.01).any()) for depth in held])
+    if int(kept.sum()) != len(depths):
+        raise ValueError(
+            f"{plan.ocean[0].where} has levels at {_metres(held) if held.size else 'no depth'}, and {owner} at "
+            f"{_metres(depths)}; give files on these levels."
+        )
+    ocean = [series if series.depths is None else _only(series, kept) for series in plan.ocean]
+    return replace(plan, ocean=ocean, depths=held[kept])
+
+
 def require_sea(wet: NDArray[np.bool_], plan: Plan) -> None:
     """Refuse a mask ``[z, y, x]`` that has a level without sea.
 

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipelines.coarsen import Coarsening
+from data_pipelines.grid_change import GridAsked, GridChange
 from data_pipelines.land import require_land_marked
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import bracket
+from data_pipelines.remarks import Record
 from data_pipelines.seam import begun_at, first_column
 from data_pipelines.series import Depths, Series, join
+from data_pipelines.skipping import only_steps, sound_steps, within
 from data_pipelines.sources import Source
 from data_pipelines.sources.source import SourceField
 from data_pipelines.times import Times, calendar_of, milliseconds, text
@@ -23,7 +26,11 @@ Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in
 
 @dataclass(eq=False)
 class Plan:
-    """All that is decided before the first field is read."""
+    """All that is decided before the first field is read.
+
+    ``skipped`` and ``duplicates`` are what is left out of the files, ``mask`` what is thought of cells that are sea at
+    some steps only.
+    """
 
     ocean: list[Series]
     weather: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]]
@@ -34,13 +41,18 @@ class Plan:
     fine: Positions
     rows: slice
     columns: slice
-    coarsening: Coarsening
+    coarsening: Coarsening | GridChange
     target: Positions
     boundary: list[tuple[Series, NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
+    skipped: list[Record] = field(default_factory=list)
+    duplicates: list[Record] = field(default_factory=list)
+    mask: str = "static"
 
 
-def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]) -> Plan:
-    """Match variables, grids and times of all files, or say what does not fit."""
+def make_plan(
+    opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any], to: GridAsked | None = None
+) -> Plan:
+    """Match variables, grids and times of all files, or say what does not fit; on their own grid or another one."""
     ocean_names = _names(opened["source"], dynamic=True)
     weather_names = [
         name for name in _names(opened["forcing"], dynamic=True) if VARIABLES[name].role == "forcing"
@@ -60,19 +72,19 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
                 "some of these with --variables."
             )
     kept = [name for name in ocean_names + weather_names if wanted is None or name in wanted]
-    ocean = _series(opened["source"], [name for name in ocean_names if name in kept], options["depths"])
+    duplicates = options.get("duplicates") or "error"
+    ocean = _series(
+        opened["source"], [name for name in ocean_names if name in kept], options["depths"], duplicates
+    )
     if not ocean:
         raise ValueError(
             f"{opened['source'][0].name} holds no series to keep, only "
             f"{', '.join(opened['source'][0].fields) or 'the grid of a model'}; give a "
             "file with an ocean state as the source (sea floor depth goes to --static)."
         )
-    for series in ocean:
-        if is_state(series):
-            require_land_marked(series)
-    first = ocean[0]
+    first, skips = ocean[0], bool(options.get("skip_bad"))
     for other in ocean[1:]:
-        _check_together(first, other)
+        _check_together(first, other, same_times=not skips)
     depths = next((series.depths for series in ocean if series.depths is not None), None)
     fine = first.positions
     rows, columns = slice(0, fine.shape[0]), slice(0, fine.shape[1])
@@ -82,9 +94,25 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
             fine = ocean[0].positions
         rows, columns = fine.region(*options["region"])
         fine = fine.crop(rows, columns)
-    coarsening = Coarsening(options["coarsen"], fine.cell_area)
+    given = _series(
+        opened["forcing"], [name for name in weather_names if name in kept], "surface", duplicates
+    )
+    skipped: list[Record] = []
+    if skips:
+        ocean, given, skipped = _sound(ocean, given, rows, columns)
+    first = ocean[0]
+    for series in ocean:
+        if is_state(series):
+            require_land_marked(series)
+    coarsening: Coarsening | GridChange
+    if to is None:
+        coarsening = Coarsening(options["coarsen"], fine.cell_area)
+    else:
+        coarsening = to.change(fine)
+        rows, columns = _part(rows, coarsening.rows), _part(columns, coarsening.columns)
+        fine = fine.crop(coarsening.rows, coarsening.columns)
     weather = []
-    for series in _series(opened["forcing"], [name for name in weather_names if name in kept], "surface"):
+    for series in given:
         steps = bracket(series.times, first.times, series.where, first.where)
         weather.append((series, *steps))
     static = [
@@ -109,13 +137,20 @@ def make_plan(opened: Mapping[str, Sequence[Source]], options: Mapping[str, Any]
         rows=rows,
         columns=columns,
         coarsening=coarsening,
-        target=coarsening.positions(fine) if options["coarsen"] > 1 else fine,
+        target=coarsening.positions(fine) if coarsening.changes else fine,
+        skipped=skipped,
+        duplicates=[record for series in (*ocean, *given) for record in series.dropped],
+        mask=options.get("mask") or "static",
     )
 
 
 def is_state(series: Series) -> bool:
     """Whether a series is forecast, rather than known ahead."""
     return VARIABLES[series.names[0]].role == "state"
+
+
+def _part(whole: slice, inner: slice) -> slice:
+    return slice(whole.start + inner.start, whole.start + inner.stop)
 
 
 def box(region: Sequence[float]) -> list[float]:
@@ -135,17 +170,40 @@ def _names(sources: Sequence[Source], *, dynamic: bool) -> list[str]:
     ]
 
 
-def _series(sources: Sequence[Source], names: Sequence[str], depths: Depths) -> list[Series]:
+def _series(sources: Sequence[Source], names: Sequence[str], depths: Depths, duplicates: str) -> list[Series]:
     """One series for each variable or pair."""
     found: list[Series] = []
     for name in names:
         if not any(name in series.names for series in found):
-            found.append(join(sources, name, depths))
+            found.append(join(sources, name, depths, duplicates))
     return found
 
 
-def _check_together(first: Series, other: Series) -> None:
-    """Refuse two series that do not share cells, times or levels."""
+def _sound(
+    ocean: list[Series], weather: list[Series], rows: slice, columns: slice
+) -> tuple[list[Series], list[Series], list[Record]]:
+    """Series on their sound steps, those of the ocean only where the weather has no gap, and what is left out."""
+    ocean, skipped = sound_steps(ocean, rows, columns)
+    sound = []
+    for series in weather:
+        everywhere = slice(0, series.positions.shape[0]), slice(0, series.positions.shape[1])
+        (left,), lost = sound_steps([series], *everywhere)
+        sound.append(left)
+        covered = within(left.times, ocean[0].times)
+        skipped += lost
+        for time in ocean[0].times[~covered]:
+            why = f"'{left.names[0]}' of the forcing has no sound step around {text(time)}."
+            skipped.append({"file": None, "time": text(time), "why": why})
+        ocean = [only_steps(each, np.flatnonzero(covered)) for each in ocean]
+        if not covered.any():
+            raise ValueError(
+                f"{left.where}: no ocean step lies between two sound steps of this forcing; repair it."
+            )
+    return ocean, sound, skipped
+
+
+def _check_together(first: Series, other: Series, *, same_times: bool) -> None:
+    """Refuse two series that do not share cells, levels or, if they must, times."""
     if not other.positions.agrees(first.positions):
         raise ValueError(
             f"{other.where} lies on other cells than {first.where}; all state variables share one grid. Choose with "
@@ -158,14 +216,16 @@ def _check_together(first: Series, other: Series) -> None:
             "calendar."
         )
     one, two = milliseconds(first.times), milliseconds(other.times)
-    if one.shape != two.shape or (one != two).any():
+    if same_times and (one.shape != two.shape or (one != two).any()):
         lone = np.setxor1d(one, two)
         series = first if lone[0] in one else other
         missing = other if series is first else first
-        when = text(series.times[int(np.searchsorted(milliseconds(series.times), lone[0]))])
+        step = int(np.searchsorted(milliseconds(series.times), lone[0]))
+        there = series.fields[int(series.origin[step][0])][0].where.partition(":")[0]
         raise ValueError(
-            f"{missing.where}: '{missing.names[0]}' is missing at {when}, where '{series.names[0]}' is given; every "
-            "variable needs every step. Add the file that has it, or leave the variable out with --variables."
+            f"{missing.where}: '{missing.names[0]}' is missing at {text(series.times[step])}, where "
+            f"'{series.names[0]}' is given in {there}; every variable needs every step. Add the file that has it, or "
+            "leave the variable out with --variables."
         )
     if first.depths is not None and other.depths is not None and not np.allclose(first.depths, other.depths):
         raise ValueError(

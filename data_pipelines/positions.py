@@ -9,6 +9,7 @@ import pyproj
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.fold import Fold, find_fold
 from oceanop.constants import EARTH_RADIUS
 from oceanop.grid import Grid, Plane
 
@@ -86,9 +87,12 @@ class Positions:
             longitude, latitude = pyproj.Proj(self.projection)(columns, rows, inverse=True)
             return latitude, longitude
         centres = on_sphere(self.latitude, self.longitude)
-        for axis in (0, 1):
-            centres = np.moveaxis(_edges(np.moveaxis(centres, axis, 0)), 0, axis)
-        return from_sphere(centres)
+        across = None if self.fold is None or self.fold.doubled else self.fold.beyond(centres)
+        along_y = _edges(centres, after=across)
+        if not self.closes:
+            return from_sphere(np.moveaxis(_edges(np.moveaxis(along_y, 1, 0)), 0, 1))
+        between = 0.5 * (along_y + np.roll(along_y, 1, 1))
+        return from_sphere(np.concatenate([between, between[:, :1]], 1))
 
     @cached_property
     def cell_area(self) -> Plane:
@@ -99,7 +103,10 @@ class Positions:
             return EARTH_RADIUS**2 * np.outer(bands, np.abs(np.diff(np.deg2rad(longitude[0]))))
         corner = on_sphere(latitude, longitude)
         a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]
-        return EARTH_RADIUS**2 * (_triangle(a, b, c) + _triangle(a, c, d))
+        area = EARTH_RADIUS**2 * (_triangle(a, b, c) + _triangle(a, c, d))
+        if self.fold is not None and not self.fold.doubled:
+            area[-1, self.fold.shared] /= 2  # each half is counted where the cell is there
+        return area
 
     @property
     def area_method(self) -> str:
@@ -180,6 +187,13 @@ class Positions:
         across = np.linalg.norm(at[:, 0] - at[:, -1], axis=-1)
         along = np.linalg.norm(np.diff(at, axis=1), axis=-1).max(axis=1)
         return bool((across <= 1.5 * along).all())
+
+    @cached_property
+    def fold(self) -> Fold | None:
+        """How the last row of a tripolar grid meets itself; None on other grids."""
+        if self.regular or self.projection is not None or not self.closes:
+            return None
+        return find_fold(on_sphere(self.latitude[-4:], self.longitude[-4:]))
 
     @cached_property
     def has_halo(self) -> bool:
@@ -283,12 +297,13 @@ def _local_axes(latitude: Plane, longitude: Plane) -> tuple[NDArray[np.float64],
     return east, north
 
 
-def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Midpoints along the first axis, and one more at each end by extension."""
+def _edges(centres: NDArray[np.float64], after: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Midpoints along the first axis, and one more at each end: by extension, or midway to what comes ``after``."""
     if len(centres) < 2:
         raise ValueError("the grid has a single row or column; an ocean field needs at least two of each.")
     middle = 0.5 * (centres[:-1] + centres[1:])
-    return np.concatenate([2 * centres[:1] - middle[:1], middle, 2 * centres[-1:] - middle[-1:]])
+    end = 2 * centres[-1:] - middle[-1:] if after is None else 0.5 * (centres[-1:] + after)
+    return np.concatenate([2 * centres[:1] - middle[:1], middle, end])
 
 
 def _triangle(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> Plane:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = 2**22
+_DEFAULTS = {"coarsen": 1, "depths": "surface", "product": "auto", "profile": "fast"}
 
 
 def file_identity(path: Path | str, role: str) -> dict[str, Any]:
@@ -26,16 +27,56 @@ def file_identity(path: Path | str, role: str) -> dict[str, Any]:
     return {"name": path.name, "role": role, "size": size, "sha256": digest.hexdigest()}
 
 
+class Identities:
+    """Identities of files, remembered beside a store: one of the same size and time of change is not read again.
+
+    Parameters
+    ----------
+    kept
+        Where they are remembered.
+    """
+
+    def __init__(self, kept: Path) -> None:
+        self.kept = kept
+        self._known: dict[str, Any] = {}
+        if kept.exists():
+            try:
+                self._known = json.loads(kept.read_text())
+            except ValueError:  # torn by a kill: everything is read again
+                self._known = {}
+
+    def of(self, path: Path | str, role: str) -> dict[str, Any]:
+        """As :func:`file_identity`."""
+        if isinstance(path, str) or path.is_dir():
+            return file_identity(path, role)
+        held = path.stat()
+        now = [held.st_size, held.st_mtime_ns]
+        known = self._known.get(str(path.absolute()))
+        if known is None or known["at"] != now:
+            known = {"at": now, "sha256": file_identity(path, role)["sha256"]}
+            self._known[str(path.absolute())] = known
+        return {"name": path.name, "role": role, "size": held.st_size, "sha256": known["sha256"]}
+
+    def save(self) -> None:
+        """Remember what was found."""
+        self.kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.kept.with_name(f"{self.kept.name}.partial")
+        draft.write_text(json.dumps(self._known))
+        draft.replace(self.kept)
+
+
 def command_of(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """The command line that makes the same store, without anybody's folders."""
     words = ["oceanop", "ingest", *(file["name"] for file in files if file["role"] == "source")]
-    for role in ("forcing", "static", "boundary"):
+    for role in ("forcing", "static", "boundary", "grid"):
         named = [file["name"] for file in files if file["role"] == role]
         words += [word for name in named for word in (f"--{role}", name)]
     for key, value in options.items():
-        if value is None or (key, value) in (("coarsen", 1), ("depths", "surface"), ("product", "auto")):
+        if value is None or (key, value) in _DEFAULTS.items():
             continue
-        if key == "splits":
+        if value is True:
+            words.append(f"--{key.replace('_', '-')}")
+        elif key == "splits":
             words += [word for name, (a, b) in value.items() for word in ("--split", f"{name}={a}/{b}")]
         else:
             said = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -50,7 +91,7 @@ def difference(old: str, files: Sequence[Mapping[str, Any]], options: Mapping[st
     except (TypeError, ValueError):
         return "it was not made by this command"
     for key, value in options.items():
-        before = kept.get("options", {}).get(key)
+        before = kept.get("options", {}).get(key, _DEFAULTS.get(key))
         if before != json.loads(json.dumps(value)):
             return f"{key} was {_said(before)} and is now {_said(value)}"
     before, now = kept.get("files", []), json.loads(json.dumps(list(files)))

@@ -108,6 +108,8 @@ def bilinear_weights(
     """
     points = on_sphere(source.latitude, source.longitude)
     number = np.arange(points[..., 0].size).reshape(source.shape)
+    if source.fold is not None and not source.fold.doubled:
+        points, number = (np.concatenate([part, source.fold.beyond(part)]) for part in (points, number))
     if source.closes:
         points, number = (
             np.concatenate([points, points[:, :1]], 1),

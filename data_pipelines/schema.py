@@ -10,6 +10,10 @@ from data_pipelines.times import Times, milliseconds, text
 from oceanop.variables import STORED, VARIABLES
 
 
+class DamageError(ValueError):
+    """A file, or a step of it, that is damaged and that one may choose to leave out."""
+
+
 def check_values(values: NDArray[np.float32], name: str, times: Times | None, where: str) -> None:
     """Refuse values that cannot be on Earth, and steps that hold none.
 
@@ -24,7 +28,7 @@ def check_values(values: NDArray[np.float32], name: str, times: Times | None, wh
 
     Raises
     ------
-    ValueError
+    DamageError
         If a value is infinite or outside the variable's range, or a step has no value at all.
     """
     variable = VARIABLES[name]
@@ -34,10 +38,10 @@ def check_values(values: NDArray[np.float32], name: str, times: Times | None, wh
         # NaN drops out of fmin and fmax; an all-NaN plane leaves NaN
         least, most = np.fmin.reduce(plane, axis=None), np.fmax.reduce(plane, axis=None)
         if np.isnan(least):
-            raise ValueError(f"{where}{when} holds no value at all; remove this step or repair the file.")
+            raise DamageError(f"{where}{when} holds no value at all; remove this step or repair the file.")
         if least < low or most > high:
             worst = least if least < low else most
-            raise ValueError(
+            raise DamageError(
                 f"{where}{when} reaches {worst:g} {variable.units}; {variable.long_name} lies between {low:g} and "
                 f"{high:g}. Check its unit, scale_factor and fill value."
             )
@@ -51,7 +55,8 @@ def check_increasing(times: Times, wheres: list[str]) -> None:
         files = list(dict.fromkeys(wheres[first : first + 2]))
         raise ValueError(
             f"{' and '.join(files)}: time {text(times[first])} occurs twice"
-            f"{f', as do {equal.size - 1} more' if equal.size > 1 else ''}; give every step once."
+            f"{f', as do {equal.size - 1} more' if equal.size > 1 else ''}; give every step once, or say "
+            "which one stays with --duplicates identical, first or last."
         )
 
 

@@ -2,13 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_pipelines.duplicates import without_duplicates
 from data_pipelines.positions import Positions
-from data_pipelines.schema import check_increasing, check_values
+from data_pipelines.remarks import Record
+from data_pipelines.schema import check_values
 from data_pipelines.sources.source import SURFACE, Source, SourceField, Values, near, rotate
 from data_pipelines.times import Times, calendar_of, milliseconds
 from oceanop.variables import VARIABLES
@@ -38,6 +40,8 @@ class Series:
         ``[T, 2]``: file and step in the file of each time.
     levels
         Level numbers read from each file.
+    dropped
+        What was left out because its times occur twice.
     """
 
     names: tuple[str, ...]
@@ -48,6 +52,7 @@ class Series:
     fields: tuple[tuple[SourceField, ...], ...]
     origin: NDArray[np.int64]
     levels: tuple[list[int], ...]
+    dropped: list[Record] = field(default_factory=list)
 
     @property
     def rotated(self) -> bool:
@@ -76,9 +81,9 @@ class Series:
             file, first = self.origin[steps[start]]
             inside = slice(int(first), int(first) + stop - start)
             blocks = []
-            for field in self.fields[file]:
-                block = field.fetch(inside, self.levels[file], rows, columns)
-                check_values(block, field.name, self.times[np.asarray(steps)[start:stop]], field.where)
+            for part in self.fields[file]:
+                block = part.fetch(inside, self.levels[file], rows, columns)
+                check_values(block, part.name, self.times[np.asarray(steps)[start:stop]], part.where)
                 blocks.append(block)
             if self.rotated:
                 angle, side = self.positions.angle
@@ -88,10 +93,15 @@ class Series:
         return {name: np.concatenate(blocks) for name, blocks in parts.items()}
 
 
-def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
+def join(sources: Sequence[Source], name: str, depths: Depths, duplicates: str = "error") -> Series:
     """Series of a canonical variable over all files that hold it, sorted by time.
 
     A component along the grid's axes brings its partner with it.
+
+    Parameters
+    ----------
+    duplicates
+        Which of two steps of one time stays; as for :func:`data_pipelines.duplicates.without_duplicates`.
 
     Raises
     ------
@@ -121,11 +131,11 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
     )
     first = fields[0][0]
     for group in fields:
-        for field in group:
-            if not field.positions.agrees(first.positions):
+        for member in group:
+            if not member.positions.agrees(first.positions):
                 raise ValueError(
-                    f"{field.where} lies on other cells than {first.where}; files of one series, and the components of "
-                    "one current, share one grid. Ingest them apart or bring them to one grid first."
+                    f"{member.where} lies on other cells than {first.where}; files of one series, and the components "
+                    "of one current, share one grid. Ingest them apart or bring them to one grid first."
                 )
     axes = [group[0].times for group in fields]
     assert all(axis is not None for axis in axes)
@@ -144,13 +154,21 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
     )
     order = np.argsort(milliseconds(times), kind="stable")
     times, origin = times[order], origin[order]
-    check_increasing(times, [holders[file].name for file in origin[:, 0]])
     chosen = [_levels(group[0], depths) for group in fields]
     for group, (_, kept, _) in zip(fields, chosen, strict=True):
         if not _same(kept, chosen[0][1]):
             raise ValueError(
                 f"{group[0].where} has other depths than {first.where}; use files on the same levels."
             )
+    stays, dropped = without_duplicates(
+        times,
+        origin,
+        duplicates,
+        files=[holder.name for holder in holders],
+        fields=fields,
+        levels=[levels for levels, _, _ in chosen],
+    )
+    times, origin = times[stays], origin[stays]
     return Series(
         names=names,
         times=times,
@@ -160,6 +178,7 @@ def join(sources: Sequence[Source], name: str, depths: Depths) -> Series:
         fields=fields,
         origin=origin,
         levels=tuple(levels for levels, _, _ in chosen),
+        dropped=dropped,
     )
 
 

@@ -67,6 +67,15 @@ def checked_splits(splits: Mapping[str, Sequence[Any]], times: Times) -> Splits:
     return result
 
 
+def split_numbers(splits: Splits, times: Times) -> NDArray[np.int64]:
+    """Number of the split that each step is in, in their order; -1 of none, ``[T]``."""
+    numbers, moments = np.full(len(times), -1), milliseconds(times)
+    for number, ends in enumerate(splits.values()):
+        first, last = (parse(end, calendar_of(times)) for end in ends)
+        numbers[(moments >= first) & (moments <= last)] = number
+    return numbers
+
+
 def read_splits(ds: xr.Dataset) -> Splits:
     """Splits that a store keeps in its root attribute, or the default ones where it keeps none."""
     kept = ds.attrs.get("splits")

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from data_pipelines.times import Times, calendar_of, milliseconds
 from oceanop.layout import DEPTH_ATTRIBUTES
 
 CONVENTIONS = "CF-1.11"
+TIME_CHUNK = 4096  # steps of the time axis in a file: half a year of hours are 32 kB
 
 
 class StoreWriter:
@@ -60,7 +60,10 @@ class StoreWriter:
             path, mode="w", zarr_format=3, attributes={**attributes, "complete": False}
         )
         sizes = dict(coordinates.sizes) | {"time": len(times)}
-        write_array(self._group, "time", ("time",), *encoded_times(times))
+        moments, units = encoded_times(times)
+        # Files of a fixed length: a longer axis can be written under the eyes of those who read the shorter one
+        cut = {**whole_keywords(moments.shape, moments.dtype), "chunks": (TIME_CHUNK,)}
+        _create_array(self._group, "time", ("time",), units, cut)[...] = moments
         if depths is not None:
             sizes["depth"] = len(depths)
             write_array(self._group, "depth", ("depth",), depths, DEPTH_ATTRIBUTES)
@@ -120,19 +123,24 @@ class StoreWriter:
 
 def commit(path: Path) -> None:
     """Consolidate the metadata of a Zarr v3 group and declare it complete, by one rename of its root document."""
-    with warnings.catch_warnings():
-        # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(path, zarr_format=3)
-    document = path / "zarr.json"
-    root = json.loads(document.read_text())
-    root["attributes"]["complete"] = True
+    root = json.loads((path / "zarr.json").read_text())
+    replace_root(path, {**root["attributes"], "complete": True})
+
+
+def replace_root(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Let readers see the arrays as their own documents are now, with new root attributes, by one rename."""
+    nodes = sorted(path.rglob("zarr.json"))
+    held = {node.parent.relative_to(path).as_posix(): json.loads(node.read_text()) for node in nodes}
+    root = held.pop(".")
+    root["attributes"] = dict(attributes)
+    # Consolidated metadata is read by every Zarr v3 library we know, if not yet in the specification.
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": held}
     draft = path / "zarr.json.partial"
     with open(draft, "w") as file:
         json.dump(root, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(draft, document)
+    os.replace(draft, path / "zarr.json")
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -182,6 +190,20 @@ def open_unchecked(path: str | Path) -> xr.Dataset:
         raise ValueError(
             f"{path} has no dimension 'time' and is no ocean store; make one with 'oceanop ingest SOURCE --to STORE'."
         )
+    return netcdf_ready(ds)
+
+
+def netcdf_ready(ds: xr.Dataset) -> xr.Dataset:
+    """A data set whose copy in NetCDF follows the conventions too.
+
+    JSON keeps no type of the values of flags, which is that of their variable (CF 3.5), and xarray marks missing values
+    in every float, of which a coordinate has none (CF 2.5.1).
+    """
+    for name, variable in ds.variables.items():
+        if "flag_values" in variable.attrs:
+            variable.attrs["flag_values"] = np.asarray(variable.attrs["flag_values"], dtype=variable.dtype)
+        if name in ds.coords and np.issubdtype(variable.dtype, np.floating):
+            variable.encoding["_FillValue"] = None
     return ds
 
 
@@ -219,19 +241,28 @@ def encoded_times(times: Times) -> tuple[NDArray[np.int64], dict[str, str]]:
     """Whole numbers since 1970 and the CF attributes that say so."""
     moments = milliseconds(times)
     unit, scale = ("seconds", 1000) if not (moments % 1000).any() else ("milliseconds", 1)
-    return moments // scale, {
+    attributes = {
         "standard_name": "time",
         "long_name": "time",
         "axis": "T",
         "units": f"{unit} since 1970-01-01 00:00:00",
-        "calendar": calendar_of(times),
+        "calendar": (calendar := calendar_of(times)),
     }
+    if (
+        calendar == "proleptic_gregorian"
+    ):  # only real dates could count leap seconds, and models do not (CF 4.4.1)
+        attributes["units_metadata"] = "leap_seconds: none"
+    return moments // scale, attributes
 
 
 def write_array(
     group: zarr.Group, name: str, dims: Sequence[str], values: NDArray[Any], attributes: Mapping[str, Any]
 ) -> None:
-    """Write a small array as one chunk."""
+    """Write a small array as one chunk; one of this name and shape gets new values."""
+    held: Any = group.get(name)
+    if held is not None and held.shape == values.shape:
+        held[...] = values
+        return
     array = _create_array(group, name, dims, attributes, whole_keywords(values.shape, values.dtype))
     array[...] = values
 

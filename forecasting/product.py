@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_pipelines.store import commit
+from data_pipelines.store import commit, netcdf_ready
 from forecasting import clock
 from forecasting.forecaster import State
 from oceanop.grid import Grid
@@ -285,7 +285,7 @@ class NetcdfForecast:
     def finish(self) -> xr.Dataset:
         """Turn the Zarr into NetCDF, beside the file and renamed, remove it and open the file."""
         if self.beside is not None:
-            ds = self.beside.finish().drop_encoding()
+            ds = netcdf_ready(self.beside.finish().drop_encoding())
             del ds.attrs["complete"]  # NetCDF has no booleans, and the file is there only when it is whole
             partial = self.path.with_name(self.path.name + ".partial")
             encoding = {name: {"zlib": True, "complevel": 1} for name in self.plan.layout.names()}

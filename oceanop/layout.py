@@ -160,6 +160,8 @@ def cf_attributes(name: str) -> dict[str, Any]:
         "long_name": variable.long_name,
         "units": variable.units,
     }
+    if variable.units == "degC":  # a temperature, not a difference of two (CF 3.1.2)
+        attrs["units_metadata"] = "temperature: on_scale"
     if variable.role != "static":
         attrs["cell_methods"] = "time: point"
     return attrs

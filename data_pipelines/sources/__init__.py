@@ -6,12 +6,14 @@ from pathlib import Path
 
 import xarray as xr
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.axes import set_origin
 from data_pipelines.sources.cf import read_source
 from data_pipelines.sources.curvilinear import is_curvilinear, read_curvilinear
-from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.files import first_line, open_dataset
 from data_pipelines.sources.mom6 import is_mom6, read_mom6
 from data_pipelines.sources.nemo import is_nemo, read_nemo
+from data_pipelines.sources.remote import network_errors
 from data_pipelines.sources.roms import is_roms, read_roms
 from data_pipelines.sources.source import Given, Source, SourceField
 from data_pipelines.sources.wrf import is_wrf, read_wrf
@@ -66,6 +68,17 @@ def open_source(path: Path | str, product: str = "auto", along: Given | None = N
     except ValueError:
         ds.close()
         raise
+    except network_errors() as error:
+        ds.close()
+        raise ValueError(
+            f"{path}: its server cannot be reached, or broke off ({first_line(error)}); try again, or fetch the file."
+        ) from error
+    except (OSError, RuntimeError) as error:  # positions, times and masks are read here
+        ds.close()
+        raise DamageError(
+            f"{Path(str(path)).name} cannot be read where its grid or times are ({first_line(error)}); the file is "
+            "damaged or cut off. Fetch it anew."
+        ) from error
 
 
 def require_product(product: str) -> None:

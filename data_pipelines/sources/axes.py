@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.times import Times, decode
 from data_pipelines.units import metres_in
@@ -81,7 +82,7 @@ def read_times(
             "date it counts with --time-origin (time_origin in Python), or set a unit like 'seconds since 2015-11-16'."
         )
     if variable.size == 0:
-        raise ValueError(
+        raise DamageError(
             f"{file}: variable '{source_name}' has no step along '{name}', as where a run ended before its first "
             "output; leave the file out."
         )

@@ -39,6 +39,8 @@ class Vocabulary:
         Dimensions of the centres, where those of the faces have names of their own.
     scalars
         The file in which the centres are found, in words.
+    mask_depths
+        Depths of the levels of the masks, m, where a grid file tells them.
     units
         Of quantities, by our names, that it writes without one.
     needs_centres
@@ -53,6 +55,7 @@ class Vocabulary:
     floor: tuple[str, ...]
     angle: tuple[str, ...] = ()
     dims: tuple[str, str] | None = None
+    mask_depths: tuple[str, ...] = ()
     scalars: str = "of temperature or sea level"
     units: Mapping[str, str] = field(default_factory=dict)
     needs_centres: bool = True

@@ -9,6 +9,7 @@ import xarray as xr
 from data_pipelines.positions import Positions
 from data_pipelines.sources.cells import is_flipped, read_positions, require_repetition
 from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
+from data_pipelines.sources.repeated import without_halo
 from data_pipelines.sources.source import Given, Source, SourceField, Values
 from data_pipelines.sources.stored import Stored, stored_variable, unusable_fill
 from oceanop.variables import Variable
@@ -55,14 +56,18 @@ def _field(
     depths = stored.depths(ds)
     if plane not in known:
         known[plane] = along.known.positions(read_positions(ds, array, stored.y_dim, stored.x_dim, where))
-    positions = known[plane]
+    whole = known[plane]
     if variable.name == "deptho" and is_upward(array):
         stored = replace(stored, factor=-stored.factor, offset=-stored.offset)
+    positions, fetch = without_halo(whole, partial(_fetch, stored, is_flipped(ds, whole, stored.y_dim)))
+    if positions is not whole:
+        positions = along.known.positions(positions)
     if (useless := unusable_fill(array)) is not None:
         raise ValueError(
             f"{where} {useless}, so land looks like water; repack the file or set its _FillValue."
         )
-    require_repetition(stored, positions)
+    if positions.regular:
+        require_repetition(stored, positions)
     kept = kept_attributes(array, along_grid)
     if positions.remark:
         kept["comment"] = "; ".join(filter(None, (kept.get("comment"), positions.remark)))
@@ -75,7 +80,7 @@ def _field(
         depths,
         positions,
         along_grid,
-        partial(_fetch, stored, is_flipped(ds, positions, stored.y_dim)),
+        fetch,
         kept,
     )
 

@@ -10,6 +10,8 @@ import math
 from pathlib import Path
 from typing import BinaryIO
 
+from data_pipelines.schema import DamageError
+
 _TYPE_SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _STREAMING = 0xFFFFFFFF  # the number of records of a file whose writer did not know it
 
@@ -36,7 +38,7 @@ def promised_bytes(path: Path) -> int:
         try:
             return _promised(file, magic[3])
         except (EOFError, KeyError, IndexError) as error:
-            raise ValueError(f"{path.name}: its header is cut off; fetch the file anew.") from error
+            raise DamageError(f"{path.name}: its header is cut off; fetch the file anew.") from error
 
 
 def _promised(file: BinaryIO, version: int) -> int:

@@ -2,10 +2,13 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.classic import promised_bytes
+from data_pipelines.sources.remote import network_errors, open_remote
 
 
 class NeedsMoreError(ValueError):
@@ -21,13 +24,17 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
         If there is no such file, or it is cut off or no NetCDF or Zarr data set.
     """
     written = str(path)
-    if "://" not in written and not Path(written).exists():
+    if "://" in written:
+        return _open_address(
+            written, decode_times=decode_times, decode_timedelta=decode_times, chunks=None, cache=False
+        )
+    if not Path(written).exists():
         raise FileNotFoundError(f"{written}: no such file; give a NetCDF file, a Zarr store or a URL.")
     is_zarr = written.rstrip("/").endswith(".zarr") or Path(written).is_dir()
     if Path(written).is_file():
         held, promised = Path(written).stat().st_size, promised_bytes(Path(written))
         if held < promised:
-            raise ValueError(
+            raise DamageError(
                 f"{Path(written).name} has {held} of the {promised} bytes that its header says; it was cut off on its "
                 "way, fetch it anew."
             )
@@ -44,16 +51,28 @@ def open_dataset(path: Path | str, *, decode_times: bool = False) -> xr.Dataset:
                 cache=False,
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, ImportError) as error:
-        if "://" in written:
-            raise ValueError(
-                f"{written} cannot be opened by xarray ({first_line(error)}); give the address of an OPeNDAP service, "
-                "or of a Zarr store that ends in .zarr, or fetch the file."
-            ) from error
         reason = "its format is not known" if "did not find a match" in str(error) else first_line(error)
         # xarray hands on whatever the engine of a file stumbles over, and the engines agree on no type.
-        raise ValueError(
+        raise DamageError(
             f"{Path(written).name} is not a data set that xarray can open ({reason}); give a NetCDF file "
             "or a Zarr store, and fetch it anew if its copy was cut off."
+        ) from error
+
+
+def _open_address(address: str, **options: Any) -> xr.Dataset:
+    try:
+        return open_remote(address, **options)
+    except network_errors() as error:
+        raise ValueError(
+            f"{address}: its server cannot be reached, or broke off ({first_line(error)}); try again, or fetch the "
+            "file."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, ImportError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "its server has no such file or store" if missing else first_line(error)
+        raise ValueError(
+            f"{address} cannot be opened by xarray ({reason}); give the address of an OPeNDAP service, of a NetCDF "
+            "file, or of a Zarr store that ends in .zarr, or fetch the file."
         ) from error
 
 

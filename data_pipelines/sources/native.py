@@ -13,6 +13,7 @@ from data_pipelines.sources.cells import read_positions
 from data_pipelines.sources.centres import Centres, Vocabulary, find_centres, mask_planes
 from data_pipelines.sources.files import NeedsMoreError
 from data_pipelines.sources.names import is_upward, kept_attributes, left_aside, recognised, require_known
+from data_pipelines.sources.repeated import without_halo
 from data_pipelines.sources.source import SURFACE, Fetch, Given, Source, SourceField, Values
 from data_pipelines.sources.staggering import (
     Faces,
@@ -27,6 +28,7 @@ from data_pipelines.sources.terrain import is_terrain, on_terrain, terrain_level
 from oceanop.constants import EARTH_RADIUS
 from oceanop.variables import Variable
 
+_SAME_DEPTH = 0.01  # of a depth, and m: levels of a mask and of a field that are one
 _SAME_POINTS = 0.25  # cells: half of the way to a face; positions kept in float32 are off by less
 
 
@@ -112,11 +114,11 @@ def _field(model: _Model, variable: Variable, stored: Stored, along_grid: bool) 
         fetch = stored.read
     # Over land wind and pressure are as good as over water.
     if variable.role == "state" and centres is not None and centres.mask is not None:
-        fetch = partial(_masked, fetch, _levelled(centres.mask, stored, where))
-    if centres is not None and centres.positions.has_halo:
-        inner = slice(1, positions.shape[1] - 1)
-        positions = known.positions(replace(positions, x_angle=positions.angle[0]).crop(slice(None), inner))
-        fetch = partial(_without_halo, fetch)
+        fetch = partial(_masked, fetch, _levelled(model, centres.mask, stored))
+    whole = positions
+    positions, fetch = without_halo(positions, fetch)
+    if positions is not whole:
+        positions = known.positions(positions)
     field = SourceField(
         variable.name,
         str(array.name),
@@ -168,7 +170,7 @@ def _centred(model: _Model, variable: Variable, stored: Stored) -> tuple[Positio
     if water is None and centres.mask is not None:
         water = known.array(product(centres.mask, shift, axis, stored.shape[axis]))
     if water is not None:
-        water = _levelled(water, stored, where)
+        water = _levelled(model, water, stored)
     faces = Faces(stored.read, stored.shape, axis, shift, water, centres.positions.closes)
     first, second = (f"i{number:+d}" if number else "i" for number in (shift, shift + 1))
     points = f"faces of a C-grid, face i between the cells {first} and {second}; a cell has the mean of its wet faces"
@@ -262,24 +264,35 @@ def _require_at_centres(model: _Model, variable: Variable, stored: Stored) -> No
     )
 
 
-def _levelled(mask: Mask, stored: Stored, where: str) -> Mask:
-    """A mask of one plane, or of as many as the field has levels."""
+def _levelled(model: _Model, mask: Mask, stored: Stored) -> Mask:
+    """A mask of one plane, or of as many as the field has levels: those of its depths where the mask has others."""
     if len(mask) == 1 or stored.vertical is None:
         return mask[:1]
     count = stored.array.sizes[stored.vertical]
     if count == 1 and abs(float(stored.array[stored.vertical][0])) <= SURFACE:
         return mask[:1]  # the top of a deep grid
-    if len(mask) != count:
+    if len(mask) == count:
+        return mask
+    told = model.around.find(model.vocabulary.mask_depths)
+    depths = np.zeros(0) if told is None else np.ravel(told.to_numpy()).astype(np.float64)
+    # Some number their levels where others write depths
+    if depths.size != len(mask) or np.array_equal(depths, np.arange(1, depths.size + 1)):
         raise ValueError(
-            f"{where} has {count} levels and the mask of its grid {len(mask)}; cut both to the same levels."
+            f"{stored.where} has {count} levels and the mask of its grid {len(mask)}, whose depths are not told; cut "
+            "both to the same levels."
         )
-    return mask
+    wanted = stored.depths(model.ds)
+    assert wanted is not None
+    nearest = np.abs(depths - wanted[:, None]).argmin(1)
+    far = np.abs(depths[nearest] - wanted) > _SAME_DEPTH * np.abs(wanted) + _SAME_DEPTH
+    if far.any():
+        raise ValueError(
+            f"{stored.where} has a level at {wanted[far][0]:g} m and the mask of its grid none, the nearest at "
+            f"{depths[nearest][far][0]:g} m; give the grid file that belongs to it with --static."
+        )
+    return model.around.along.known.array(mask[nearest])
 
 
 def _masked(fetch: Fetch, mask: Mask, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
     planes = mask[levels if len(mask) > 1 else [0]][:, rows, columns]
     return np.where(planes, fetch(steps, levels, rows, columns), np.float32(np.nan))
-
-
-def _without_halo(fetch: Fetch, steps: slice, levels: list[int], rows: slice, columns: slice) -> Values:
-    return fetch(steps, levels, rows, slice(columns.start + 1, columns.stop + 1))

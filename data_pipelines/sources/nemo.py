@@ -26,6 +26,7 @@ NEMO = Vocabulary(
     mask=("tmask", "tmaskutil"),
     face_masks=(("umask",), ("vmask",)),
     floor=("bathy_meter", "Bathymetry", "deptho"),
+    mask_depths=("gdept_1d", "gdept_0", "deptht", "nav_lev"),
     scalars="of the T points",
 )  # fmt: skip
 

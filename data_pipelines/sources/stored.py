@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_pipelines.schema import DamageError
 from data_pipelines.sources.axes import (
     is_time,
     is_vertical,
@@ -17,7 +18,9 @@ from data_pipelines.sources.axes import (
     row_and_column,
     scalar_depth,
 )
+from data_pipelines.sources.direct import read_direct
 from data_pipelines.sources.files import first_line
+from data_pipelines.sources.remote import is_remote, read_errors
 from data_pipelines.sources.source import Values
 from data_pipelines.times import Times, text
 from data_pipelines.units import conversion
@@ -82,6 +85,29 @@ class Stored:
         ValueError
             If the file is damaged there, naming the first step that cannot be read.
         """
+        values = self._read_direct(steps, levels, rows, columns)
+        if values is None:
+            values = self._read_by_library(steps, levels, rows, columns)
+        for axis, dim in enumerate((self.time_dim, self.vertical)):
+            if dim is None:
+                values = np.expand_dims(values, axis)
+        if (self.factor, self.offset) != (1.0, 0.0):
+            values = values * np.float64(self.factor) + np.float64(self.offset)
+        return np.asarray(values, dtype=np.float32)
+
+    def _read_direct(
+        self, steps: slice, levels: list[int], rows: slice, columns: slice
+    ) -> NDArray[Any] | None:
+        """A block ``[(t,) (z,) y, x]`` from the file's own bytes; None where these are not laid out for it."""
+        if self.time_dim is None:
+            return None
+        vertical = [] if self.vertical is None else [self.vertical]
+        dims = [self.time_dim, *vertical, self.y_dim, self.x_dim]
+        whole = read_direct(self.array, dims, steps, levels if vertical else None)
+        return None if whole is None else whole[..., rows, columns]
+
+    def _read_by_library(self, steps: slice, levels: list[int], rows: slice, columns: slice) -> NDArray[Any]:
+        """A block ``[(t,) (z,) y, x]`` as xarray reads it."""
         block = self.array.isel({self.y_dim: rows, self.x_dim: columns})
         if self.time_dim is not None:
             block = block.isel({self.time_dim: steps})
@@ -90,18 +116,16 @@ class Stored:
         dims = [self.time_dim, self.vertical, self.y_dim, self.x_dim]
         block = block.transpose(*[dim for dim in dims if dim is not None])
         try:
-            values = block.to_numpy()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ValueError(
+            return np.asarray(block.to_numpy())
+        except read_errors() as error:
+            if is_remote(self.array):
+                raise ValueError(
+                    f"{self.where} cannot be read from its server ({first_line(error)}); try again, or fetch the file."
+                ) from error
+            raise DamageError(
                 f"{self.where} cannot be read{self._damaged(block, steps)} ({first_line(error)}); the file is damaged "
                 "or cut off. Fetch it anew."
             ) from error
-        for axis, dim in enumerate((self.time_dim, self.vertical)):
-            if dim is None:
-                values = np.expand_dims(values, axis)
-        if (self.factor, self.offset) != (1.0, 0.0):
-            values = values * np.float64(self.factor) + np.float64(self.offset)
-        return np.asarray(values, dtype=np.float32)
 
     def _damaged(self, block: xr.DataArray, steps: slice) -> str:
         """The first step of a block that cannot be read, in words."""
@@ -111,7 +135,7 @@ class Stored:
         for i, number in enumerate(numbers):
             try:
                 block.isel({self.time_dim: slice(i, i + 1)}).to_numpy()
-            except (OSError, RuntimeError, ValueError):
+            except read_errors():
                 return f" at step {number} ({text(self.times[number])})"
         return f" from step {numbers[0]} ({text(self.times[numbers[0]])}) on"
 

@@ -2,8 +2,10 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +28,28 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_INTERVAL = 10.0  # s between lines where there is no terminal
+
+
+@contextmanager
+def remarks(title: str) -> Iterator[None]:
+    """Warnings meant for users as lines of their own, after the work; others as Python shows them."""
+    told: list[str] = []
+    show = warnings.showwarning
+
+    def keep(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, UserWarning):
+            told.append(str(message))
+        else:
+            show(message, category, *where, **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = keep
+        try:
+            yield
+        finally:
+            for sentence in told:
+                err.print(f"{title}: {sentence}", markup=False)
 
 
 @contextmanager

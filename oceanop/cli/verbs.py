@@ -79,68 +79,10 @@ def _one_sentence(error: ValueError | OSError) -> str:
 
 
 @app.command()
-def ingest(
-    sources: Annotated[
-        list[str], typer.Argument(help="NetCDF files, globs, Zarr stores or URLs that xarray opens.")
-    ],
-    to: Annotated[Path, typer.Option(help="The store to write, such as ocean.zarr.")],
-    forcing: Annotated[
-        list[str] | None, typer.Option(help="Atmosphere files, brought to the ocean's grid.")
-    ] = None,
-    static: Annotated[
-        list[str] | None, typer.Option(help="Files with fields that do not change in time.")
-    ] = None,
-    boundary: Annotated[
-        list[str] | None,
-        typer.Option(help="Store or files of the parent model, whose states drive the domain's open edge."),
-    ] = None,
-    product: Annotated[
-        str, typer.Option(help="Kind of source: auto, cf, roms (CROCO too), nemo, mom6 or wrf.")
-    ] = ("auto"),
-    variables: Annotated[str | None, typer.Option(help="Canonical names, comma separated: uo,vo.")] = None,
-    depths: Annotated[str, typer.Option(help="surface, all, or metres: 0,10,50.")] = "surface",
-    region: Annotated[str | None, typer.Option(help="West,East,South,North in degrees.")] = None,
-    coarsen: Annotated[int, typer.Option(min=1, help="Mean over N x N ocean cells.")] = 1,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=START/END, for train, validation and test; 70, 15, 15 % of the time where absent."
-        ),
-    ] = None,
-    time_origin: Annotated[
-        str | None, typer.Option(help="Date from which times of sources count that name none themselves.")
-    ] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Bring ocean and forcing files to one training-ready Zarr store.
-
-    Example: oceanop ingest norkyst.nc --forcing arome.nc --coarsen 4 --to norway.zarr
-    """
-    from data_pipelines import ingest as run_ingest
-
-    with console.progress("ingest", quiet=quiet) as report:
-        store = run_ingest(
-            sources,
-            to=to,
-            forcing=forcing or (),
-            static=static or (),
-            boundary=boundary or (),
-            product=product,
-            variables=variables.split(",") if variables else None,
-            depths=depths,
-            region=words.region(region),
-            coarsen=coarsen,
-            splits=words.splits(split),
-            time_origin=time_origin,
-            progress=report,
-        )
-    console.out.print(f"{store}")
-
-
-@app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A NetCDF file, store, checkpoint, forecaster or forecast.")],
+    path: Annotated[
+        str, typer.Argument(help="A NetCDF file, store, checkpoint, forecaster or forecast, or its address.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -153,10 +95,12 @@ def inspect(
     from forecasting.forecaster_file import describe_forecaster, is_forecaster_file
     from oceanop.checkpoint import describe_checkpoint, is_checkpoint
 
-    if is_checkpoint(path):
-        facts = describe_checkpoint(path)
+    if "://" in path:  # which a path would lose a slash of
+        facts = describe(path)
+    elif is_checkpoint(Path(path)):
+        facts = describe_checkpoint(Path(path))
     else:
-        facts = describe_forecaster(path) if is_forecaster_file(path) else describe(path)
+        facts = describe_forecaster(Path(path)) if is_forecaster_file(Path(path)) else describe(Path(path))
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
     else:

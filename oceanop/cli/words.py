@@ -1,5 +1,6 @@
 """What words on the command line mean, and how facts are told in lines."""
 
+import re
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,34 @@ def splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:
     return periods
 
 
+def workers(word: str | None) -> int | str | None:
+    """Processes or the address of a scheduler of ``--workers``; None where it is absent."""
+    if word is None or "://" in word:
+        return word
+    if not word.isdigit() or int(word) < 1:
+        raise ValueError(
+            f"--workers {word}: expected a number from 1, or an address like tcp://localhost:8786."
+        )
+    return int(word)
+
+
+def size(word: str) -> int:
+    """Bytes of ``--memory``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", word.strip())
+    if match is None:
+        raise ValueError(f"--memory {word}: expected a size like 4GB or 500MB.")
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
+
+
 def lines(facts: dict[str, Any], indent: int = 0) -> list[str]:
     """Nested facts, one a line, indented."""
     told: list[str] = []
     for key, value in facts.items():
         if isinstance(value, dict):
             told += [f"{'  ' * indent}{key}:", *lines(value, indent + 1)]
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            rows = [", ".join(f"{name} {fact}" for name, fact in item.items()) for item in value]
+            told += [f"{'  ' * indent}{key}:", *(f"{'  ' * (indent + 1)}{row}" for row in rows)]
         elif isinstance(value, list):
             told.append(f"{'  ' * indent}{key}: {', '.join(str(item) for item in value)}")
         else:

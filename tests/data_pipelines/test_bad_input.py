@@ -96,7 +96,12 @@ def test_a_variable_that_one_file_lacks(write_file: Writer, tmp_path: Path, leve
     name = "sea_surface_temperature"
     one = write_file("one.nc", {"zos": (LEVEL, "m", level), "sst": (name, "degC", level)})
     two = write_file("two.nc", {"zos": (LEVEL, "m", level)}, hours=range(12, 24))
-    refused(ValueError, "'tos' is missing at 2020-01-01T12:00:00, where 'zos' is given", [one, two], tmp_path)
+    refused(
+        ValueError,
+        "'tos' is missing at 2020-01-01T12:00:00, where 'zos' is given in two.nc",
+        [one, two],
+        tmp_path,
+    )
 
 
 def test_half_a_vector_along_the_grid(write_file: Writer, tmp_path: Path, level: np.ndarray) -> None:

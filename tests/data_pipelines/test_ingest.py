@@ -375,13 +375,13 @@ def test_an_interrupted_build_is_refused_and_rebuilt(
 ) -> None:
     file, store = write_file("f.nc", {"zos": (LEVEL, "m", level)}), tmp_path / "s.zarr"
 
-    def killed(path: Path) -> None:
+    def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     module = sys.modules["data_pipelines.build"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "compute_statistics", killed)
+        patch.setattr(module, "put_statistics", killed)
         with pytest.raises(KeyboardInterrupt):
             ingest(file, to=store)
     with pytest.raises(ValueError, match="is not complete"):
@@ -425,7 +425,7 @@ def test_small_blocks_and_large_ones_give_the_same_store(
     """Reading and writing in other portions changes nothing but the chunks."""
     sample = sample_paths()
     monkeypatch.setattr(sys.modules["data_pipelines.profiles"], "CHUNK_BYTES", 200_000)
-    monkeypatch.setattr(sys.modules["data_pipelines.build"], "READ_BYTES", 1_000_000)
+    monkeypatch.setattr(sys.modules["data_pipelines.engine.tasks"], "READ_BYTES", 1_000_000)
     small = ingest(sample.ocean, to=tmp_path / "s.zarr", forcing=sample.wind, coarsen=4)
     xr.testing.assert_equal(open_store(small).drop_attrs(), open_store(coarse_store).drop_attrs())
     xr.testing.assert_allclose(read_statistics(small), read_statistics(coarse_store), rtol=1e-12)

@@ -296,6 +296,36 @@ def test_the_top_alone_goes_with_the_mask_of_all_levels(tmp_path: Path) -> None:
         ingest([tmp_path / "deep_u.nc", files["V"]], to=tmp_path / "s.zarr", static=files["mesh"])
 
 
+def test_a_mask_of_more_levels_goes_by_their_depths(tmp_path: Path) -> None:
+    """Five levels of mesh for two of data, which lie at the second and the fourth."""
+    globe = Globe()
+    files = globe.write(tmp_path, missing=None)
+    exact = open_store(
+        ingest([files[name] for name in "TUV"], to=tmp_path / "s.zarr", static=files["mesh"], depths="all")
+    )
+    with xr.open_dataset(files["mesh"]) as mesh:
+        wide = mesh.load().isel(z=[0, 0, 0, 1, 1])
+    for name in ("tmask", "umask", "vmask"):
+        wide[name][:, [2, 4]] = 0
+    wide["gdept_1d"] = (("t", "z"), [[0.1, 0.5, 4.0, 10.0, 30.0]])
+    wide.to_netcdf(tmp_path / "wide.nc")
+    store = open_store(
+        ingest(
+            [files[name] for name in "TUV"], to=tmp_path / "t.zarr", static=tmp_path / "wide.nc", depths="all"
+        )
+    )
+    for name in ("uo", "vo", "mask"):
+        np.testing.assert_array_equal(store[name], exact[name])
+    with netCDF4.Dataset(tmp_path / "wide.nc", "a") as file:
+        file["gdept_1d"][0, 3] = 11.0
+    with pytest.raises(
+        ValueError, match=r"has a level at 10 m and the mask of its grid none, the nearest at 11 m"
+    ):
+        ingest(
+            [files[name] for name in "TUV"], to=tmp_path / "u.zarr", static=tmp_path / "wide.nc", depths="all"
+        )
+
+
 def test_currents_without_their_centres_are_refused(tmp_path: Path) -> None:
     files = Globe().write(tmp_path)
     with pytest.raises(
