@@ -113,8 +113,10 @@ def build(
     progress("statistics", 0, len(plan.times))
     put_statistics(site, ledger, splits)
     progress("statistics", len(plan.times), len(plan.times))
+    whole = {"steps": len(plan.times), "wet": save_mask(ledger.folder, wet)}
+    ledger.record({"whole": whole})
     writer.finish()
-    ledger.record({"commit": {"steps": len(plan.times), "wet": save_mask(ledger.folder, wet)}})
+    ledger.record({"commit": whole})
 
 
 @dataclass
