@@ -159,12 +159,12 @@ def append(
 
 
 def repair_commit(target: Path, ledger: Ledger) -> None:
-    """Where a kill came between the rename that shows the new days and its line in the ledger, write that line."""
-    root = read_root(target)
-    if root is None or ledger.committed is None or ledger.begun is None:
+    """Where a kill came between the rename that shows a store or new days of it and its last line, write that line."""
+    root, begun = read_root(target), ledger.begun
+    if root is None or begun is None or ledger.whole is None:
         return
-    if ledger.is_going_on("append", digest(root["attributes"]["request"].encode())):
-        ledger.record({"commit": {**ledger.committed, "steps": ledger.begun["steps"]}})
+    if ledger.is_going_on(begun["kind"], digest(root["attributes"]["request"].encode())):
+        ledger.record({"commit": {**ledger.whole, "steps": begun["steps"]}})
 
 
 def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger) -> Plan:

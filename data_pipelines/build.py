@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,8 +117,10 @@ def build(
     progress("statistics", 0, len(plan.times))
     put_statistics(site, ledger, splits)
     progress("statistics", len(plan.times), len(plan.times))
+    whole = {"steps": len(plan.times), "wet": save_mask(ledger.folder, wet)}
+    ledger.record({"whole": whole})
     writer.finish()
-    ledger.record({"commit": {"steps": len(plan.times), "wet": save_mask(ledger.folder, wet)}})
+    ledger.record({"commit": whole})
 
 
 @dataclass
@@ -130,7 +133,10 @@ class Work:
 
     def do(self, site: Site, tasks: list[Task]) -> None:
         """Do some tasks, each recorded before its files are put in place."""
-        done: dict[tuple[str, tuple[str, ...]], int] = {}
+        total = len(site.times)
+        done: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        for task in tasks:  # the rest was done before
+            done[task.kind, task.names] -= task.stop - task.first
         for task, lines in self.crew.do(perform, site, tasks):
             for line in lines:
                 entry = line.get("block")
@@ -144,9 +150,8 @@ class Work:
                 if entry is not None and task.kind != "measure":
                     put_in_place(site.target, entry)
             which, what = (task.kind, task.names), "mask" if task.kind == "mask" else ", ".join(task.names)
-            left = sum(other.stop - other.first for other in tasks if (other.kind, other.names) == which)
-            done[which] = done.get(which, len(site.times) - left) + task.stop - task.first
-            self.progress(what, done[which], len(site.times))
+            done[which] += task.stop - task.first
+            self.progress(what, total + done[which], total)
 
 
 def make_site(target: Path, plan: Plan, times: Times, offset: int, splits: Splits) -> Site:

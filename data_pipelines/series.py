@@ -90,7 +90,9 @@ class Series:
                 blocks = list(rotate(blocks[0], blocks[1], angle[rows, columns], side))
             for name, block in zip(self.names, blocks, strict=True):
                 parts[name].append(block)
-        return {name: np.concatenate(blocks) for name, blocks in parts.items()}
+        return {
+            name: blocks[0] if len(blocks) == 1 else np.concatenate(blocks) for name, blocks in parts.items()
+        }
 
 
 def join(sources: Sequence[Source], name: str, depths: Depths, duplicates: str = "error") -> Series:

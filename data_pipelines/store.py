@@ -162,12 +162,14 @@ def open_store(path: str | Path) -> xr.Dataset:
     ValueError
         If it is not a store, or its build has not ended.
     """
-    ds = open_unchecked(path)
-    if ds.attrs.get("complete") is False:
+    # Told by the root alone: of the rest there may be anything after a kill
+    attributes = (read_root(path) or {}).get("attributes", {})
+    if attributes.get("complete") is False:
         raise ValueError(
             f"{path} is not complete: its build was interrupted. Run the same 'oceanop "
-            f"{'simulate' if 'seed' in ds.attrs else 'ingest'}' again."
+            f"{'simulate' if 'seed' in attributes else 'ingest'}' again."
         )
+    ds = open_unchecked(path)
     if "complete" in ds.attrs:
         # 1, not True: NetCDF has no booleans, and what is cut from a store should be writable there.
         ds.attrs["complete"] = 1

@@ -6,6 +6,7 @@ The ledger lies beside the store, in ``STORE.ingest/ledger.jsonl``. Its lines ar
 - ``layout``: the store's metadata are written;
 - ``mask``: cells that hold every state over some steps, before means over blocks of cells can be taken;
 - ``block``: a shard, its checksum, its statistics, and the name under which it was written before it was put in place;
+- ``whole``: a build has all of its files, and the mask that it found;
 - ``commit``: the steps that readers see from here on, and the mask that they have.
 """
 
@@ -45,6 +46,8 @@ class Ledger:
         Shards written since the last ``begin``.
     masks
         Name of the mask by series and shard.
+    whole
+        The last ``whole``; None before a build has ended.
     committed
         The last ``commit``; None before the first one.
     seen
@@ -90,6 +93,7 @@ class Ledger:
         self.blocks: dict[Key, Entry] = {}
         self.fresh: set[Key] = set()
         self.masks: dict[tuple[int, int], str] = {}
+        self.whole: Entry | None = None
         self.committed: Entry | None = None
         self.seen: dict[Key, list[Entry]] = {}
 
@@ -120,6 +124,8 @@ class Ledger:
             self.blocks[key] = content
             self.fresh.add(key)
             self.seen.setdefault(key, []).append(content)
+        elif kind == "whole":
+            self.whole = content
         elif kind == "commit":
             self.begun, self.committed = None, content
             self.seen = {key: entries[-1:] for key, entries in self.seen.items()}

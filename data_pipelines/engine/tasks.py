@@ -21,7 +21,7 @@ from data_pipelines.wetness import Wetness, gathered
 from oceanop.variables import boundary_name
 
 READ_BYTES = (
-    32 * 2**20
+    8 * 2**20
 )  # of float32 read at once: bounds memory whatever the number of files or the coarsening
 
 Mask = NDArray[np.bool_]
@@ -165,10 +165,14 @@ def pieces(site: Site, task: Task, begin: int) -> Iterator[tuple[int, Fields]]:
     plan, series = site.plan, site.series(task.kind, task.series)
     levels = 1 if series.depths is None else len(series.depths)
     size = 4 * levels * plan.fine.shape[0] * plan.fine.shape[1] * len(series.names)
-    steps = max(READ_BYTES // size, 1)
-    for first in range(begin, task.stop, steps):
-        read = range(first - site.offset, min(first + steps, task.stop) - site.offset)
+    most, first = max(READ_BYTES // size, 1), begin
+    while first < task.stop:
+        # No piece goes over the end of a file: fields that are read at once need not be put together
+        file = series.origin[first - site.offset : task.stop - site.offset, 0]
+        steps = min(most, int(np.argmax(file != file[0])) or len(file))
+        read = range(first - site.offset, first + steps - site.offset)
         yield first, series.read(read, plan.rows, plan.columns)
+        first += steps
 
 
 def all_finite(blocks: Fields) -> Mask:

@@ -57,6 +57,11 @@ def read_direct(
     if raw is None:
         return None
     kept = {key: array.encoding[key] for key in _DECODING if key in array.encoding}
+    if raw.dtype.kind == "f" and set(kept) <= {"_FillValue", "missing_value"}:
+        # What xarray does too, without its copies of the whole
+        for fill in kept.values():
+            np.copyto(raw, np.nan, where=raw == raw.dtype.type(fill))
+        return raw
     coded = xr.Variable(dims, raw, kept)
     decoded = xr.conventions.decode_cf_variable(array.name, coded, decode_times=False, decode_timedelta=False)
     return np.asarray(decoded.to_numpy())

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ def peak() -> float:
 def main() -> None:
     """Do what the words say."""
     way, to, *files = sys.argv[1:]
-    before, began = peak(), time.monotonic()
-    used = time.process_time()
-    {"ours": ours, "tuned": tuned, "naive": naive, "inflate": inflate}[way](
-        [Path(file) for file in files], Path(to)
-    )
+    work = {"ours": ours, "tuned": tuned, "naive": naive, "inflate": inflate}[way]
+    paths = [Path(file) for file in files]
+    with tempfile.TemporaryDirectory() as folder:  # every library that is needed is loaded by the first file
+        work(paths[:1], Path(folder))
+    before, began, used = peak(), time.monotonic(), time.process_time()
+    work(paths, Path(to))
     told: dict[str, Any] = {
         "cpu_seconds": time.process_time() - used,
         "seconds": time.monotonic() - began,

@@ -157,7 +157,15 @@ def test_a_stopped_append_shows_the_old_store_and_goes_on(
     days: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    whole = ingest(days[0], to=tmp_path / "whole" / "s.zarr", profile="compact")
+    first = tmp_path / "whole" / "s.zarr"
+    record = Ledger.record
+    with monkeypatch.context() as patch:  # killed with everything done but for the last line
+        patch.setattr(
+            Ledger, "record", lambda self, line: _killed() if "commit" in line else record(self, line)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            ingest(days[0], to=first, profile="compact")
+    whole = ingest(days[0], to=first, profile="compact")
     store = Path(shutil.copytree(whole.parent, tmp_path / "killed")) / "s.zarr"
     ingest(days[1:], to=whole, profile="compact", append=True)
     old = open_store(store).load()
@@ -167,9 +175,12 @@ def test_a_stopped_append_shows_the_old_store_and_goes_on(
         elif place == "replace_root":
             patch.setattr(sys.modules["data_pipelines.append"], "replace_root", _killed)
         else:
-            record = Ledger.record
             patch.setattr(
-                Ledger, "record", lambda self, line: _killed() if "commit" in line else record(self, line)
+                Ledger,
+                "record",
+                lambda self, line: (
+                    _killed() if line.get("commit", {"steps": 12})["steps"] > 12 else record(self, line)
+                ),
             )
         with pytest.raises(KeyboardInterrupt):
             ingest(days[1:], to=store, profile="compact", append=True)
@@ -256,5 +267,5 @@ def _require_sound(target: Path, kind: str) -> None:
         assert held[-1].stat().st_size == entry["bytes"]
     root = read_root(target) if target.exists() else None
     if root is not None and not root["attributes"]["complete"]:
-        with pytest.raises(ValueError, match=r"not complete|no dimension 'time'"):
+        with pytest.raises(ValueError, match="not complete"):
             open_store(target)

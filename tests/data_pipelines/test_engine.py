@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_told_before_the_first_field(
 ) -> None:
     file = write_file("f.nc", {"zos": (LEVEL, "m", level)})
     with pytest.raises(
-        ValueError, match=r"a memory of 0\.00 GB is too little: one block of fields needs 0\.5"
+        ValueError, match=r"a memory of 0\.00 GB is too little: one block of fields needs 0\.4"
     ):
         ingest(file, to=tmp_path / "s.zarr", memory=1000)
     usage = type("usage", (), {"free": 10})
