@@ -143,12 +143,8 @@ class Crew:
         return submit, lambda futures: wait(futures, return_when=FIRST_COMPLETED)
 
     def _cluster(self, work: Work, laid: Path) -> tuple[Submit, Await]:
-        try:
-            import distributed
-        except ImportError:
-            raise ValueError(
-                f"workers at {self.workers} need the package 'distributed'; install oceanop[cluster]."
-            ) from None
+        import distributed
+
         if self._executor is None:
             try:
                 self._executor = self._stack.enter_context(distributed.Client(self.workers, timeout="10s"))
