@@ -3,9 +3,10 @@
     python notebooks/baltic.py --scale quick --to runs/baltic-quick [--processes 2] [--budget 120]
 
 Years of hourly states are made by the numerical ocean, and kept. Every operator learns from them for the same processor
-time (and, at the full scale, from as many samples, or with as many parameters), then forecasts 240 hours and 1000 hours
-from unseen states under unseen storms with the weather known. A stopped command goes on where it was; several processes
-with the same words share the work. Results go to ``notebooks/results/baltic`` (the full scale) or ``baltic-SCALE``.
+time (at the averaged scale also in as many steps, with batches no smaller, or with as many parameters), then forecasts
+240 hours and 1000 hours from unseen states under unseen storms with the weather known. A stopped command goes on where
+it was; several processes with the same words share the work. Results go to ``notebooks/results/baltic`` (the full scale)
+or ``baltic-SCALE``.
 """
 
 import argparse
@@ -80,7 +81,7 @@ AVERAGED = Scale(
     days={"train": 365, "validation": 60, "test": 180, "extreme": 40, "fast": 40},
     budget=100,
     seeds=(0, 1, 2),
-    equal=("cost", "samples", "parameters"),
+    equal=("cost", "steps", "parameters"),
     solvers=MODELS,
     starts_every=240,
     long_starts=4,

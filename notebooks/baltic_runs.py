@@ -60,7 +60,7 @@ class Scale:
     budget
         Processor time of one training, s.
     equal
-        In what the FNOs are made equal to FNOtD: ``cost``, ``samples``, ``parameters`` (and cost).
+        In what the FNOs are made equal to FNOtD: ``cost``, ``steps``, ``parameters`` (and cost).
     solvers
         Numerical models beside the one that made the truth.
     starts_every
@@ -195,7 +195,7 @@ def plans_of(experiment: Experiment) -> dict[str, Plan]:
             size = costs[form]["equal" if equal == "parameters" else "own"]
             cost = mean_cost(experiment, form, size["seconds"])
             steps = max(round(experiment.scale.budget / cost), TIMED_STEPS)
-            if equal == "samples":
+            if equal == "steps":
                 steps = plans[REFERENCE].steps
             name = form if equal == "cost" else f"{form}-equal-{equal}"
             plans[name] = Plan(form, equal, size["changes"], steps, round(cost, 5))

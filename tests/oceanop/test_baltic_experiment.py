@@ -67,7 +67,7 @@ def experiment(notebooks: dict[str, ModuleType], tmp_path_factory: pytest.TempPa
         days={"train": 6, "validation": 2, "test": 5, "extreme": 4},
         budget=0.01,
         seeds=(0, 1),
-        equal=("cost", "samples"),
+        equal=("cost", "steps"),
         solvers=(),
         starts_every=12,
         long_starts=2,
@@ -112,7 +112,7 @@ def test_the_experiment_goes_from_its_store_to_tables_pictures_and_a_page(
     assert names == {
         "FNOtD",
         "FNO-one-step",
-        "FNO-one-step-equal-samples",
+        "FNO-one-step-equal-steps",
         "persistence",
         "wind-regression",
         "shallow-water-baltic-100x75",
@@ -182,7 +182,7 @@ def test_costs_tell_of_members_side_by_side_where_a_forecaster_can_run_them(resu
     assert timed == {
         "FNOtD",
         "FNO-one-step",
-        "FNO-one-step-equal-samples",
+        "FNO-one-step-equal-steps",
         "shallow-water-baltic-100x75",
     }
     assert {"persistence", "wind-regression"} < set(told)
@@ -239,12 +239,12 @@ def test_steps_fill_the_budget_or_are_as_many_as_the_reference_s(
         for form, seconds in (("FNOtD", 1e-4), ("FNO-one-step", 2e-5))
     }
     (tmp_path / "costs.json").write_text(json.dumps(costs))
-    scale = replace(experiment.scale, equal=("cost", "samples", "parameters"))
+    scale = replace(experiment.scale, equal=("cost", "steps", "parameters"))
     plans = notebooks["baltic_runs"].plans_of(replace(experiment, to=tmp_path, scale=scale))
     assert {name: plan.steps for name, plan in plans.items()} == {
         "FNOtD": 100,
         "FNO-one-step": 500,
-        "FNO-one-step-equal-samples": 100,
+        "FNO-one-step-equal-steps": 100,
         "FNO-one-step-equal-parameters": 250,
     }
     assert plans["FNO-one-step"].training_seconds == pytest.approx(experiment.scale.budget)
