@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from forecasting.gauges import Gauges, place_gauges, stations_json
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
 from forecasting.origin import baseline_warning, overlap_warning
-from forecasting.scores import METHODS, joined, method_of, score_table, write_csv
+from forecasting.scores import METHODS, joined, method_of, score_table, write_csv, write_netcdf
 from forecasting.scoring import Scorer, Total, first_mask, smaller_mask
 from forecasting.shown import Gallery, chosen
 from forecasting.workers import share
@@ -162,7 +161,7 @@ def evaluate(
         references=list(fitted.by_name),
     )
     tables = [table for each in tallies if (table := each.table(seed=seed, pooled=seeds)) is not None]
-    scores = joined([scores, *tables]) if tables else scores
+    scores = joined([scores, *tables])
     if seeds:
         words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, fitted.period, seed)
@@ -304,7 +303,5 @@ def _attributes(
 
 def _write(to: Path, scores: xr.Dataset) -> None:
     to.mkdir(parents=True, exist_ok=True)
-    partial = to / "scores.nc.partial"
-    scores.to_netcdf(partial, engine="netcdf4")
-    os.replace(partial, to / "scores.nc")
+    write_netcdf(scores, to / "scores.nc")
     write_csv(scores, to / "scores.csv")
