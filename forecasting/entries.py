@@ -45,7 +45,8 @@ class Entries:
             dim: list(dict.fromkeys(str(label) for ds in tables for label in ds[dim].values)) for dim in DIMS
         }
         shape = tuple(map(len, labels.values()))
-        places, numbers = [], {name: [] for name in NUMBERS}
+        places: list[Places] = []
+        numbers: dict[str, list[NDArray[Any]]] = {name: [] for name in NUMBERS}
         for ds in tables:
             own = {name: ds[name].transpose(*DIMS).to_numpy() for name in NUMBERS}
             there = np.nonzero(np.isfinite(own["value"]) | (own["count"] > 0))
