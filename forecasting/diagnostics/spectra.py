@@ -139,6 +139,7 @@ class BasinSpectra:
 
     name = MODES
     whole_starts = False
+    needs = "a basin that holds two octaves of wavelengths"
     methods: Mapping[str, Method] = _methods(
         "",
         "by eigenmodes of the Laplacian of the scored cells without flux through the coast",
@@ -167,6 +168,7 @@ class BoxSpectra:
 
     name = BOX
     whole_starts = False
+    needs = "a rectangle of open water, 16 cells or more along its shorter side"
     methods: Mapping[str, Method] = _methods(
         "box_",
         "by Fourier transform of the largest rectangle of scored cells, mean and slope taken away, under a Hann window",

@@ -357,7 +357,13 @@ def test_evaluate_tells_the_cheap_ones_and_others_where_asked(
     scores = evaluate(made, ocean, baselines=["persistence"])
     assert {"anomaly_correlation", "kinetic_energy_ratio"} <= {*scores["metric"].values}
     assert DEFAULT == ("anomalies", "motion", "ensembles")
+    assert scores.attrs["diagnostics_left_out"] == "ensembles needs a forecast with two members or more"
+    with pytest.raises(
+        ValueError, match=r"the diagnostic 'waves' finds nothing .* it needs a truth that is a channel"
+    ):
+        evaluate(made, ocean, baselines=[], diagnostics="cells,waves")
     more = evaluate(made, ocean, baselines=["persistence"], diagnostics="drift,cells")
+    assert "diagnostics_left_out" not in more.attrs
     assert {"drift_skill", "nash_sutcliffe"} <= {*more["metric"].values}
     assert "anomaly_correlation" not in more["metric"].values
     assert more["value"].dims == DIMS
