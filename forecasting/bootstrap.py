@@ -12,6 +12,9 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 LEAST_BLOCKS = 8  # fewer blocks say next to nothing about the next one
 TILE = 8  # cells; about the correlation length of currents on the grids of coastal models
+RESAMPLED = (
+    2**26
+)  # bytes of resampled sums at one time: those of a thousand leads would be larger than the fields
 MOST_TILES = 512  # more of them change no interval, and each has sums of its own at every lead
 
 
@@ -32,6 +35,20 @@ def draw_seeds(count: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
     generator = np.random.default_rng([seed, 1])  # apart from the draw of blocks
     drawn = generator.multinomial(count - 1, np.full(count, 1 / count), size=resamples).T
     return torch.from_numpy(drawn * (count / (count - 1)))
+
+
+def lead_spans(leads: int, sums: int, *, resamples: int = RESAMPLES) -> list[slice]:
+    """Leads whose sums are resampled together, as places.
+
+    Parameters
+    ----------
+    leads
+        Their number.
+    sums
+        Numbers of one lead in one resample: of all forecasters, statistics and bands that are there at a time.
+    """
+    size = max(RESAMPLED // (8 * sums * resamples), 1)
+    return [slice(first, min(first + size, leads)) for first in range(0, leads, size)]
 
 
 def interval(samples: Tensor, blocks: int, confidence: float = CONFIDENCE) -> tuple[Tensor, Tensor]:

@@ -181,12 +181,15 @@ class Diagnostic(Protocol):
     whole_starts
         Whether a tally must see all blocks of a start before :meth:`Tally.take`. Memory holds a block, not a start: who
         needs a whole start keeps of each block what it needs - some cells, a box - until the last one.
+    needs
+        Without what it has nothing to look at, in words that go on after "it needs".
     methods
         Of every metric that its rows may have.
     """
 
     name: str
     whole_starts: bool
+    needs: str
     methods: Mapping[str, Method]
 
     def begin(self, scene: Scene) -> Tally | None:

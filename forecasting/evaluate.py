@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from forecasting.gauges import Gauges, place_gauges, stations_json
 from forecasting.matching import Match, match
 from forecasting.naming import Forecasts, named, run_of
 from forecasting.origin import baseline_warning, overlap_warning
-from forecasting.scores import METHODS, joined, method_of, score_table, write_csv
+from forecasting.scores import METHODS, joined, method_of, score_table, write_csv, write_netcdf
 from forecasting.scoring import Scorer, Total, first_mask, smaller_mask
 from forecasting.shown import Gallery, chosen
 from forecasting.workers import share
@@ -80,7 +79,8 @@ def evaluate(
         each of these with a band of periods behind it; the forecaster ``truth`` is the store itself.
     diagnostics
         Names among ``forecasting.diagnostics.DIAGNOSTICS``, ``all`` of them, or diagnostics of one's own
-        (:class:`forecasting.diagnostic.Diagnostic`), whose scores come beside; None takes the cheap ones.
+        (:class:`forecasting.diagnostic.Diagnostic`), whose scores come beside; None takes the cheap ones. Of those and
+        of ``all``, what has nothing to look at here is told in the attribute ``diagnostics_left_out``.
     to
         Folder for ``scores.nc``, ``scores.csv`` and, unless ``report`` is False, maps and ``report.html``.
     seed
@@ -103,13 +103,13 @@ def evaluate(
     ValueError
         If there is nothing to compare: other grid, other variables, no shared start or lead, no truth, a lead without
         any value; a gauge on land, outside the domain or without levels at these times; too little memory for one
-        lead; no such diagnostic or workers.
+        lead; no such diagnostic, one that was named and has nothing to look at, or no such workers.
     """
     if not isinstance(truth, xr.Dataset):
         truth = open_store(truth)
     if isinstance(baselines, str):
         baselines = [baselines]
-    asked = diagnostics_of(diagnostics)
+    asked, by_name = diagnostics_of(diagnostics), diagnostics not in (None, "all")
     given = named(forecasts)
     matched = match(given.forecasts, truth)
     cost = {name: _cost_of(ds) for name, ds in matched.forecasts.items()}
@@ -128,6 +128,11 @@ def evaluate(
         if gauges is not None:
             at_gauges = GaugeSums(place_gauges(gauges, matched, truth, wet), matched, scene.groups)
         begun = {each.name: tally for each in asked if (tally := each.begin(scene)) is not None}
+        idle = [each for each in asked if each.name not in begun]
+        if idle and by_name:
+            raise ValueError(
+                f"the diagnostic '{idle[0].name}' finds nothing to look at: it needs {idle[0].needs}; leave it out."
+            )
         tallies = [*([] if at_gauges is None else [at_gauges]), *begun.values()]
         scorer = Scorer.of(matched, fitted.by_name, scene, tallies, pictures)
         whole = at_gauges is not None or any(each.whole_starts for each in asked if each.name in begun)
@@ -162,7 +167,7 @@ def evaluate(
         references=list(fitted.by_name),
     )
     tables = [table for each in tallies if (table := each.table(seed=seed, pooled=seeds)) is not None]
-    scores = joined([scores, *tables]) if tables else scores
+    scores = joined([scores, *tables])
     if seeds:
         words += f"; {bootstrap.SEEDS}"
     scores.attrs = _attributes(matched, truth, wet, words, fitted.period, seed)
@@ -175,6 +180,8 @@ def evaluate(
         )
     if at_gauges is not None:
         scores.attrs |= {"gauges": json.dumps(stations_json(at_gauges.stations)), "gauge_method": METHOD}
+    if idle:
+        scores.attrs["diagnostics_left_out"] = "; ".join(f"{each.name} needs {each.needs}" for each in idle)
     if fitted.left_out:
         scores.attrs["baselines_left_out"] = " ".join(fitted.left_out)
     if seeds:
@@ -304,7 +311,5 @@ def _attributes(
 
 def _write(to: Path, scores: xr.Dataset) -> None:
     to.mkdir(parents=True, exist_ok=True)
-    partial = to / "scores.nc.partial"
-    scores.to_netcdf(partial, engine="netcdf4")
-    os.replace(partial, to / "scores.nc")
+    write_netcdf(scores, to / "scores.nc")
     write_csv(scores, to / "scores.csv")

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from forecasting.bootstrap import CONFIDENCE
+from forecasting.entries import DIMS, parts
 from forecasting.fields import unit_text
-from forecasting.scores import COLUMNS, DIMS, OVER, REFERENCE, SKILL
+from forecasting.scores import COLUMNS, OVER, REFERENCE, SKILL
 from oceanop.variables import VARIABLES
 
 PREFERRED_HOURS = (1, 3, 6, 12, 18, 21)
@@ -59,12 +61,16 @@ class Summary:
 
 def scores_table(scores: xr.Dataset) -> pd.DataFrame:
     """Scores as rows ``forecaster,variable,metric,band,lead_hours,value,low,high,count``, those that exist only."""
-    arrays = {name: scores[name].transpose(*DIMS).to_numpy() for name in ("value", "low", "high", "count")}
-    # Most places are empty where metrics and bands differ, and a table of them all would be slow
-    places = np.nonzero(np.isfinite(arrays["value"]))
-    labels = {dim: scores[dim].values.astype(str)[index] for dim, index in zip(DIMS, places, strict=True)}
-    columns = {**labels, **{name: array[places] for name, array in arrays.items()}}
-    return pd.DataFrame(columns, columns=list(COLUMNS)).astype(dict.fromkeys(DIMS, object))
+    labels = [scores[dim].values.astype(str).astype(object) for dim in DIMS]
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
+    for pair, numbers in parts(scores):
+        there = np.nonzero(np.isfinite(numbers["value"]))
+        codes = (*(np.full(len(there[0]), each) for each in pair), *there)
+        for dim, names, code in zip(DIMS, labels, codes, strict=True):
+            columns[dim].append(names[code])
+        for name, values in numbers.items():
+            columns[name].append(values[there])
+    return pd.DataFrame({name: np.concatenate(held) for name, held in columns.items()})
 
 
 def main_variable(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from itertools import product
 from operator import add
 
 import numpy as np
@@ -13,11 +14,12 @@ from scipy.fft import dct, idct
 
 from forecasting import bootstrap
 from forecasting.diagnostic import Block
+from forecasting.entries import DIMS
 from forecasting.fields import time_text
 from forecasting.gauges import LEVEL, Station, level_channel
 from forecasting.matching import Match
-from forecasting.scores import DIMS, of_seeds, pooled_over, redrawn
-from oceanop.metrics import SERIES_METRICS, Sums
+from forecasting.scores import of_seeds, pooled_over, redrawn
+from oceanop.metrics import SERIES_METRICS, STATISTICS, Sums
 
 MEASURED = "gauge"  # the measured level, among forecasters' lines
 TRUTH = "truth"  # the store's own level, which a forecast that learned from it cannot be expected to beat
@@ -175,22 +177,26 @@ class GaugeSums:
         value, low, high = (np.full(shape, np.nan) for _ in range(3))
         count = np.zeros(shape, dtype=np.int64)
         drawn = bootstrap.draw(self.blocks, seed=seed)
+        spans = bootstrap.lead_spans(
+            len(lead_hours) + 1, (1 + max(map(len, rows.values()))) * len(STATISTICS)
+        )
         for b, (series, metrics) in enumerate(bands.values()):
             over_gauges = {name: pooled_over(part, series) for name, part in self.sums.items()}
-            for f, members in enumerate(rows.values()):
-                total = reduce(add, (over_gauges[name].sum(-1) for name in members))
+            for span, (f, members) in product(spans, enumerate(rows.values())):
+                near = [Sums(over_gauges[name].values[:, span]) for name in members]
+                total = reduce(add, (part.sum(-1) for part in near))
                 # Of a single block there is no interval, and nothing to draw
                 again = None
                 if self.blocks > 1:
-                    again = of_seeds([redrawn(over_gauges[name], drawn) for name in members], seed)
+                    again = of_seeds([redrawn(part, drawn) for part in near], seed)
                 for m, (metric, score) in enumerate(SERIES_METRICS.items()):
                     if metric not in metrics:
                         continue
-                    value[f, 0, m, b] = score(total).numpy()
-                    count[f, 0, m, b] = total.statistic("count").numpy()
+                    value[f, 0, m, b, span] = score(total).numpy()
+                    count[f, 0, m, b, span] = total.statistic("count").numpy()
                     if again is not None:
                         ends = bootstrap.interval(score(again), self.blocks)
-                        low[f, 0, m, b], high[f, 0, m, b] = (end.numpy() for end in ends)
+                        low[f, 0, m, b, span], high[f, 0, m, b, span] = (end.numpy() for end in ends)
         return xr.Dataset(
             {"value": (DIMS, value), "low": (DIMS, low), "high": (DIMS, high), "count": (DIMS, count)},
             coords={

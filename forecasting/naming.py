@@ -42,6 +42,9 @@ def named(forecasts: Forecasts) -> Named:
         forecasts = [forecasts]
     if not forecasts:
         raise ValueError("no forecast was given; give at least one.")
+    paths = [Path(each).resolve() for each in forecasts if not isinstance(each, xr.Dataset)]
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise ValueError(f"{twice[0].name} is given twice, and would count double; give it once.")
     opened = [ds if isinstance(ds, xr.Dataset) else open_forecast(ds) for ds in forecasts]
     _require_distinct(opened)
     kinds: dict[str, dict[str, list[int]]] = {}  # by model, then by all settings but the seed
@@ -173,7 +176,9 @@ def _require_distinct(forecasts: list[xr.Dataset]) -> None:
         if not attrs.get("checkpoint_sha256"):
             continue
         axes = [milliseconds(ds["init_time"].values).tobytes(), ds["lead_time"].values.tobytes()]
-        key = (*(attrs.get(name) for name in ("model", "checkpoint_sha256", "input_store_id")), *axes)
+        # Ensembles of one checkpoint differ by their perturbed starts, whose size and seed are told there
+        told = ("model", "checkpoint_sha256", "input_store_id", "perturbation")
+        key = (*(attrs.get(name) for name in told), ds.sizes.get("member", 1), *axes)
         if key in seen:
             raise ValueError(
                 f"the forecast of {attrs.get('model', 'one checkpoint')} (checkpoint "

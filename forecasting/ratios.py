@@ -13,7 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from forecasting import bootstrap
-from forecasting.scores import COLUMNS, DIMS, OVER
+from forecasting.entries import DIMS
+from forecasting.scores import COLUMNS, OVER
 
 Array = NDArray[np.float64]
 Key = tuple[str, str, str]  # metric, variable, band

@@ -239,6 +239,8 @@ def _data_rows(
         rows.append((f"Split {name}", f"{ends[0]} to {ends[1]}"))
     if "baselines_fitted_on" in scores.attrs:
         rows.append(("Baselines fitted on", str(scores.attrs["baselines_fitted_on"])))
+    if "diagnostics_left_out" in scores.attrs:
+        rows.append(("Diagnostics left out", str(scores.attrs["diagnostics_left_out"])))
     if "baselines_left_out" in scores.attrs:
         rows.append(("Baselines left out", str(scores.attrs["baselines_left_out"])))
     return rows

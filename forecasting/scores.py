@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import torch
 import xarray as xr
@@ -14,15 +15,15 @@ from torch import Tensor
 
 from forecasting import bootstrap
 from forecasting.diagnostic import Method
+from forecasting.entries import DIMS, NUMBERS, Entries, parts
 from oceanop.layout import Layout
-from oceanop.metrics import METRICS, Sums
+from oceanop.metrics import METRICS, STATISTICS, Sums
 from oceanop.variables import vector_pairs
 
 REFERENCE = "persistence"
 SKILL = "skill"  # against the same resample of persistence
 OVER = "rmse_over_"  # before a baseline's name: ratio to its RMSE in the same resample
 COLUMNS = ("forecaster", "variable", "metric", "band", "lead_hours", "value", "low", "high", "count")
-DIMS = ("forecaster", "variable", "metric", "band", "lead_hours")
 
 METHODS = {
     "rmse": Method("rmse-1", "variable", "root mean square error, the root taken last"),
@@ -104,23 +105,27 @@ def score_table(
     value, low, high = (np.full(shape, np.nan) for _ in range(3))
     count = np.zeros(shape, dtype=np.int64)
     drawn = bootstrap.draw(blocks, seed=seed)
+    held = len(against) + 1 + max(map(len, rows.values()))
+    spans = bootstrap.lead_spans(len(lead_hours) + 1, held * len(STATISTICS))
     for v, (variable, channels) in enumerate(groups.items()):
         pooled = {name: pooled_over(part, channels) for name, part in sums.items()}
-        whole = {name: part.sum(-1) for name, part in pooled.items()}
-        references_again = {name: redrawn(pooled[name], drawn) for name in against}
-        for f, members in enumerate(rows.values()):
-            total = reduce(add, (whole[name] for name in members))
-            again = of_seeds([redrawn(pooled[name], drawn) for name in members], seed)
-            found = _metrics(total, {name: whole[name] for name in against})
-            resampled = _metrics(again, references_again)
-            for m, metric in enumerate(metrics):
-                count[f, v, m, 0] = total.statistic("count").numpy()
-                if metric == "bias" and "+" in variable:
-                    # Components of opposite sign would cancel: a current has no one bias
-                    continue
-                value[f, v, m, 0] = found[metric].numpy()
-                ends = bootstrap.interval(resampled[metric], blocks)
-                low[f, v, m, 0], high[f, v, m, 0] = (end.numpy() for end in ends)
+        for span in spans:
+            near = {name: Sums(part.values[:, span]) for name, part in pooled.items()}
+            whole = {name: part.sum(-1) for name, part in near.items()}
+            references_again = {name: redrawn(near[name], drawn) for name in against}
+            for f, members in enumerate(rows.values()):
+                total = reduce(add, (whole[name] for name in members))
+                again = of_seeds([redrawn(near[name], drawn) for name in members], seed)
+                found = _metrics(total, {name: whole[name] for name in against})
+                resampled = _metrics(again, references_again)
+                for m, metric in enumerate(metrics):
+                    count[f, v, m, 0, span] = total.statistic("count").numpy()
+                    if metric == "bias" and "+" in variable:
+                        # Components of opposite sign would cancel: a current has no one bias
+                        continue
+                    value[f, v, m, 0, span] = found[metric].numpy()
+                    ends = bootstrap.interval(resampled[metric], blocks)
+                    low[f, v, m, 0, span], high[f, v, m, 0, span] = (end.numpy() for end in ends)
     labels = [*(f"{hours:g}" for hours in lead_hours), "all"]
     return xr.Dataset(
         {
@@ -161,27 +166,11 @@ def joined(tables: Sequence[xr.Dataset]) -> xr.Dataset:
         With leads among those of the first, and no score in two of them.
     """
     first = tables[0]
-    axes = {dim: list(dict.fromkeys(str(label) for ds in tables for label in ds[dim].values)) for dim in DIMS}
-    assert axes["lead_hours"] == [str(label) for label in first["lead_hours"].values], axes["lead_hours"]
-    shape = tuple(len(labels) for labels in axes.values())
-    arrays = {name: np.full(shape, np.nan) for name in ("value", "low", "high")}
-    arrays["count"] = np.zeros(shape, dtype=np.int64)
-    for ds in tables:
-        places = np.ix_(
-            *([labels.index(str(label)) for label in ds[dim].values] for dim, labels in axes.items())
-        )
-        own = {name: ds[name].transpose(*DIMS).to_numpy() for name in arrays}
-        there = np.isfinite(own["value"]) | (own["count"] > 0)
-        taken = there & ((arrays["count"][places] > 0) | np.isfinite(arrays["value"][places]))
-        assert not taken.any(), "a score is in two tables"
-        for name, array in arrays.items():
-            array[places] = np.where(there, own[name], array[places])
-    coords = {dim: (dim, labels, first[dim].attrs) for dim, labels in axes.items()}
-    return xr.Dataset(
-        {name: (DIMS, array, first[name].attrs) for name, array in arrays.items()},
-        coords={**coords, "hours": first["hours"].variable},
-        attrs=first.attrs,
-    )
+    entries = Entries.of(tables)
+    leads = [str(label) for label in first["lead_hours"].values]
+    assert entries.labels["lead_hours"] == leads, entries.labels["lead_hours"]
+    whole = entries.dataset({str(name): each.attrs for name, each in first.variables.items()})
+    return whole.assign_coords(hours=first["hours"].variable).assign_attrs(first.attrs)
 
 
 def variable_groups(layout: Layout) -> dict[str, list[int]]:
@@ -197,15 +186,40 @@ def variable_groups(layout: Layout) -> dict[str, list[int]]:
 def write_csv(scores: xr.Dataset, path: Path) -> None:
     """Write one row a score, in the order of the table; scores that do not exist are left out."""
     partial = path.with_name(path.name + ".partial")
+    labels = [[str(label) for label in scores[dim].values] for dim in DIMS]
     with open(partial, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        arrays = [scores[name].transpose(*DIMS).to_numpy() for name in ("value", "low", "high", "count")]
-        for index in zip(*np.nonzero(~np.isnan(arrays[0])), strict=True):
-            value, low, high, count = (array[index] for array in arrays)
-            labels = [str(scores[dim].values[i]) for dim, i in zip(DIMS, index, strict=True)]
-            ends = ["" if np.isnan(end) else f"{end:.7g}" for end in (low, high)]
-            writer.writerow([*labels, f"{value:.7g}", *ends, int(count)])
+        for pair, numbers in parts(scores):
+            there = np.nonzero(~np.isnan(numbers["value"]))
+            columns = [numbers[name][there].tolist() for name in NUMBERS]
+            for *index, value, low, high, count in zip(*there, *columns, strict=True):
+                words = [names[i] for names, i in zip(labels, (*pair, *index), strict=True)]
+                ends = ["" if np.isnan(end) else f"{end:.7g}" for end in (low, high)]
+                writer.writerow([*words, f"{value:.7g}", *ends, int(count)])
+    os.replace(partial, path)
+
+
+def write_netcdf(scores: xr.Dataset, path: Path) -> None:
+    """Write the whole table, as NetCDF-4 that keeps no room for metrics which a forecaster and variable lack."""
+    partial = path.with_name(path.name + ".partial")
+    scores.drop_vars(list(NUMBERS)).to_netcdf(partial, engine="netcdf4")
+    with netCDF4.Dataset(partial, "a") as file:
+        chunks = tuple(1 if i < 3 else scores.sizes[dim] for i, dim in enumerate(DIMS))
+        for name, empty in NUMBERS.items():
+            kind = scores[name].dtype.str[1:]
+            made = file.createVariable(
+                name, kind, DIMS, fill_value=empty, chunksizes=chunks, compression="zlib", complevel=1
+            )
+            made.setncatts({**scores[name].attrs, "coordinates": "hours"})
+            if name == "count":
+                # What was never written is still read as 0, and no longer taken for missing, which a number cannot be
+                made.delncattr("_FillValue")
+        for pair, numbers in parts(scores):
+            held = np.isfinite(numbers["value"]) | (numbers["count"] > 0)
+            for metric in np.flatnonzero(held.any((1, 2))).tolist():
+                for name, values in numbers.items():
+                    file[name][(*pair, metric)] = values[metric]
     os.replace(partial, path)
 
 

@@ -42,6 +42,7 @@ class Anomalies:
 
     name = SET
     whole_starts = False
+    needs = "a split 'train' of two states or more in the truth"
     methods: Mapping[str, Method] = {
         "anomaly_correlation": Method(
             "anomaly_correlation-1",

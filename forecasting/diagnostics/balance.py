@@ -33,6 +33,7 @@ class Balance:
 
     name = SET
     whole_starts = False
+    needs = "the sea level, a current, and corners of cells away from coast and equator"
     methods: Mapping[str, Method] = {
         "geostrophic_residual": Method(
             "geostrophic_residual-1",

@@ -89,6 +89,7 @@ class Cells:
 
     name = SET
     whole_starts = False
+    needs = "two times or more"
     methods: Mapping[str, Method] = {
         "nash_sutcliffe": Method(
             "nash_sutcliffe-1",

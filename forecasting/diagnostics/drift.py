@@ -61,6 +61,7 @@ class Drift:
 
     name = SET
     whole_starts = True
+    needs = "a current, and two leads or more"
     methods: Mapping[str, Method] = {
         "drift_separation": Method(
             "drift_separation-1",

@@ -62,6 +62,7 @@ class Ensembles:
 
     name = "ensembles"
     whole_starts = False
+    needs = "a forecast with two members or more"
     methods: Mapping[str, Method] = {
         "crps": _CRPS,
         "fair_crps": replace(

@@ -74,6 +74,7 @@ class Motion:
 
     name = "motion"
     whole_starts = False
+    needs = "the sea level or a current"
     methods: Mapping[str, Method] = {
         "kinetic_energy_ratio": Method(
             "kinetic_energy_ratio-1",

@@ -68,7 +68,7 @@ class Past:
         share
             Of values below it, 0 to 1.
         """
-        if (1 - share) * len(self.times) < LEAST_EXCEEDING:
+        if round((1 - share) * len(self.times), 6) < LEAST_EXCEEDING:  # 1 - 0.9 is a little less than 0.1
             return None
         return torch.from_numpy(np.quantile(values.numpy(), share, axis=0))
 

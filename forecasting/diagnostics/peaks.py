@@ -62,6 +62,7 @@ class Peaks:
 
     name = SET
     whole_starts = True
+    needs = "the sea level, leads at most 3 hours and evenly apart, and a split 'train' of 500 states or more"
     methods: Mapping[str, Method] = {
         f"peak_{metric}": Method(
             f"peak_{metric}-1",

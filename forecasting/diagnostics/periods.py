@@ -55,6 +55,7 @@ class Periods:
 
     name = SET
     whole_starts = True
+    needs = "12 leads or more, evenly apart"
     methods: Mapping[str, Method] = {
         "period_power_ratio": Method(
             "period_power_ratio-1",

@@ -139,6 +139,7 @@ class BasinSpectra:
 
     name = MODES
     whole_starts = False
+    needs = "a basin that holds an octave of wavelengths"
     methods: Mapping[str, Method] = _methods(
         "",
         "by eigenmodes of the Laplacian of the scored cells without flux through the coast",
@@ -153,9 +154,11 @@ class BasinSpectra:
             return None
         modes = basin_modes(replace(scene.grid, mask=cells.numpy()))
         wavy = modes.wavenumber[modes.wavenumber > 1e-9]
+        if not wavy.size:
+            return None  # ponds of one cell each
         # The shortest modes of a grid are its own and not the sea's
         shortest = max(1 / wavy[-1], 2 * max(scene.grid.spacing))
-        if not wavy.size or 1 / wavy[0] < 2 * shortest:
+        if 1 / wavy[0] < 2 * shortest:
             return None
         octaves = Octaves.between(1 / wavy[0], shortest)
         counter = _Counter(MODES, _InModes(modes, octaves), _channels(scene), cells)
@@ -167,6 +170,7 @@ class BoxSpectra:
 
     name = BOX
     whole_starts = False
+    needs = "a rectangle of open water, 16 cells or more along its shorter side"
     methods: Mapping[str, Method] = _methods(
         "box_",
         "by Fourier transform of the largest rectangle of scored cells, mean and slope taken away, under a Hann window",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Kind:
     over_bands
         By metric, one number of all bands, ``[lead]``.
     over_leads
-        By metric, one number of all leads, ``[band]`` of the sums and the hours of the leads.
+        By metric, one number of all leads, ``[band]`` of the sums and the ``hours`` of the leads.
     """
 
     sums: type[Statistics] | type[Sums]
@@ -50,7 +51,7 @@ class Kind:
     bands: tuple[str, ...] = (ALL,)
     by_lead: bool = True
     over_bands: Mapping[str, Score] = field(default_factory=dict)
-    over_leads: Mapping[str, Callable[[Any, Tensor], Tensor]] = field(default_factory=dict)
+    over_leads: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,40 +145,45 @@ class SumsTally:
     def _rows(
         self, forecaster: str, variable: str, kind: Kind, members: list[Tensor], seed: int
     ) -> list[Row]:
-        total = _of_seeds([part.sum(-1, keepdim=True) for part in members])
-        again = None
-        if self.blocks > 1:
-            # Of a single block there is no interval, and nothing to draw
-            drawn = bootstrap.draw(self.blocks, seed=seed)
-            again = _of_seeds([part @ drawn for part in members], seed)
-        rows: list[Row] = []
         labels = [*(f"{hour:g}" for hour in self.hours.tolist()), ALL] if kind.by_lead else [ALL]
-        whole, resampled = (
-            None if each is None else kind.sums(_with_all(each, kind.by_lead)) for each in (total, again)
-        )
-        assert whole is not None
-        counted = whole.statistic("count")[..., 0]
-        for metric, score in {**kind.scores, **kind.over_bands}.items():
+        with_all = [_with_all(part, kind.by_lead) for part in members]
+        counted = kind.sums(_of_seeds([part.sum(-1) for part in with_all])).statistic("count")
+        numbers = (1 + len(members)) * with_all[0].shape[0] * with_all[0].shape[1]
+        spans = bootstrap.lead_spans(len(labels), numbers)
+        pieces: dict[str, list[list[Tensor]]] = {name: [] for name in {**kind.scores, **kind.over_bands}}
+        for span in spans:
+            sums = self._drawn([part[:, :, span] for part in with_all], kind, seed)
+            for metric, score in {**kind.scores, **kind.over_bands}.items():
+                pieces[metric].append(self._found(score, *sums))
+        rows: list[Row] = []
+        for metric, of_spans in pieces.items():
+            found = [torch.cat(each, -1) for each in zip(*of_spans, strict=True)]
             flat = metric in kind.over_bands
-            found = self._found(score(whole), None if resampled is None else score(resampled))
             bands, counts = (ALL,) if flat else kind.bands, counted.sum(0, keepdim=True) if flat else counted
             places = [each[None] if flat else each for each in found]
             rows += _table_rows(forecaster, variable, metric, bands, labels, places, counts)
-        for metric, over in kind.over_leads.items():
-            value, again_value = (
-                None if each is None else over(kind.sums(each), self.hours) for each in (total, again)
-            )
-            assert value is not None
-            places = [each[:, None] for each in self._found(value, again_value)]
-            rows += _table_rows(forecaster, variable, metric, kind.bands, [ALL], places, counted[:, -1:])
+        if kind.over_leads:
+            sums = self._drawn(members, kind, seed)
+            for metric, over in kind.over_leads.items():
+                found = self._found(partial(over, hours=self.hours), *sums)
+                places = [each[:, None] for each in found]
+                rows += _table_rows(forecaster, variable, metric, kind.bands, [ALL], places, counted[:, -1:])
         return rows
 
-    def _found(self, whole: Tensor, resampled: Tensor | None) -> list[Tensor]:
-        """Value and ends of the interval of scores whose last dimension is resamples."""
-        value = whole[..., 0]
-        if resampled is None:
+    def _drawn(self, members: Sequence[Tensor], kind: Kind, seed: int) -> tuple[Any, Any]:
+        """Sums ``[statistic, band, lead]`` of all blocks, and of every resample of blocks behind these dimensions."""
+        whole = kind.sums(_of_seeds([part.sum(-1) for part in members]))
+        if self.blocks == 1:
+            return whole, None  # of a single block there is no interval, and nothing to draw
+        drawn = bootstrap.draw(self.blocks, seed=seed)
+        return whole, kind.sums(_of_seeds([part @ drawn for part in members], seed))
+
+    def _found(self, score: Score, whole: Any, again: Any) -> list[Tensor]:
+        """Value and ends of the interval of a score."""
+        value = score(whole)
+        if again is None:
             return [value, torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)]
-        return [value, *bootstrap.interval(resampled, self.blocks)]
+        return [value, *bootstrap.interval(score(again), self.blocks)]
 
 
 def _of_seeds(parts: Sequence[Tensor], seed: int | None = None) -> Tensor:

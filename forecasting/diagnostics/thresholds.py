@@ -56,6 +56,7 @@ class Thresholds:
 
     name = SET
     whole_starts = False
+    needs = "the sea level, another scalar or a current, and a split 'train' of 50 states or more"
     methods: Mapping[str, Method] = {
         "hit_rate": Method(
             "hit_rate-1",

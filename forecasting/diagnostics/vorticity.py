@@ -30,6 +30,7 @@ class Vorticity:
 
     name = SET
     whole_starts = False
+    needs = "a current, on a grid of two rows and columns or more"
     methods: Mapping[str, Method] = {
         "enstrophy_ratio": Method(
             "enstrophy_ratio-1",

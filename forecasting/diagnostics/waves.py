@@ -69,6 +69,10 @@ class Waves:
 
     name = SET
     whole_starts = True
+    needs = (
+        "a truth that is a channel, periodic along x and of one depth, with sea level "
+        "and depth-mean current, and 24 leads or more"
+    )
     methods: Mapping[str, Method] = {
         metric: Method(
             f"{metric}-1",

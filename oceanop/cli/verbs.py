@@ -166,9 +166,7 @@ def forecast(
     to: Annotated[Path, typer.Option(help="The forecast to write: .zarr or .nc.")],
     forcing: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Weather files, repeatable, that go on where the store ends: 'latest' is its last state."
-        ),
+        typer.Option(help="Weather files, repeatable, that go on where the store ends, 'latest'."),
     ] = None,
     members: Annotated[
         int | None,
@@ -239,9 +237,7 @@ def evaluate(
     ] = None,
     diagnostics: Annotated[
         str | None,
-        typer.Option(
-            help="Further sets of metrics, comma separated, 'all' or 'none'; the cheap ones where absent."
-        ),
+        typer.Option(help="Sets of metrics, by commas, 'all' or 'none'; the cheap ones where absent."),
     ] = None,
     memory: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from forecasting import evaluate, forecast
 from forecasting.diagnostic import Block, Diagnostic, Scene
 from forecasting.diagnostics import DEFAULT, DIAGNOSTICS
 from forecasting.diagnostics.cells import weighted_median
+from forecasting.diagnostics.past import Past
 from forecasting.diagnostics.places import coast
 from forecasting.scores import DIMS
 from oceanop.checkpoint import Checkpoint
@@ -263,6 +265,33 @@ def test_what_makes_no_sense_for_a_variable_is_absent(ds: xr.Dataset, tables: di
     )
 
 
+def test_two_ponds_of_a_cell_each_and_a_single_lead_are_no_reason_to_fail(ds: xr.Dataset) -> None:
+    """Where there is nothing to look at a diagnostic says so, or tells what is there; it does not break."""
+    scene = scene_of(ds, list(CHANGE))
+    apart = torch.zeros_like(scene.wet)
+    for row, column in torch.nonzero(scene.wet.all(0))[[0, -1]].tolist():
+        apart[:, row, column] = True
+    ponds = replace(scene, wet=apart)
+    single = scene_of(ds, list(CHANGE), leads=1)
+    for name, made in DIAGNOSTICS.items():
+        for small in (ponds, single):
+            tally = made().begin(small)
+            if tally is None:
+                continue
+            for block in blocks_of(small, CHANGE, len(small.lead_hours)):
+                tally.add(block)
+            tally.merge(tally.take())
+            table = tally.table(seed=0, pooled={})
+            assert table is None or not np.isinf(table["value"]).any(), name
+    assert DIAGNOSTICS["spectra"]().begin(ponds) is None
+
+
+def test_a_quantile_is_known_from_five_states_above_it_on(ds: xr.Dataset) -> None:
+    for states, known in ((49, False), (50, True)):
+        past = Past(torch.zeros(1, states, 1, 1), ds["time"].values[:states])
+        assert (past.quantile(torch.arange(float(states))[:, None], 0.9) is not None) == known
+
+
 def test_a_lead_without_truth_counts_nothing(ds: xr.Dataset) -> None:
     gap = ds.copy(deep=True)
     gap["zos"].values[TRAIN + 5] = np.nan
@@ -357,7 +386,13 @@ def test_evaluate_tells_the_cheap_ones_and_others_where_asked(
     scores = evaluate(made, ocean, baselines=["persistence"])
     assert {"anomaly_correlation", "kinetic_energy_ratio"} <= {*scores["metric"].values}
     assert DEFAULT == ("anomalies", "motion", "ensembles")
+    assert scores.attrs["diagnostics_left_out"] == "ensembles needs a forecast with two members or more"
+    with pytest.raises(
+        ValueError, match=r"the diagnostic 'waves' finds nothing .* it needs a truth that is a channel"
+    ):
+        evaluate(made, ocean, baselines=[], diagnostics="cells,waves")
     more = evaluate(made, ocean, baselines=["persistence"], diagnostics="drift,cells")
+    assert "diagnostics_left_out" not in more.attrs
     assert {"drift_skill", "nash_sutcliffe"} <= {*more["metric"].values}
     assert "anomaly_correlation" not in more["metric"].values
     assert more["value"].dims == DIMS

@@ -192,6 +192,22 @@ def test_a_forecast_given_twice_is_refused(ocean: xr.Dataset, one: xr.Dataset, t
     one.to_netcdf(tmp_path / "again.nc")
     with pytest.raises(ValueError, match="is given twice, with the same starts and leads"):
         evaluate([one, tmp_path / "again.nc"], ocean)
+    nameless = one.drop_attrs(deep=False)
+    nameless.to_netcdf(tmp_path / "other.nc")
+    with pytest.raises(ValueError, match=r"other\.nc is given twice, and would count double; give it once\."):
+        evaluate([tmp_path / "other.nc", tmp_path / ".." / tmp_path.name / "other.nc"], ocean)
+
+
+def test_ensembles_of_one_checkpoint_differ_by_their_perturbations(one: xr.Dataset) -> None:
+    members = one.expand_dims(member=3).assign_attrs(model="E", perturbation="1 standard deviations, seed 0")
+    larger = members.assign_attrs(perturbation="2 standard deviations, seed 0")
+    fewer = members.isel(member=[0, 1])
+    given = named([members, larger, fewer])
+    # One training, three ensembles: told apart by a number, and not pooled as if they were seeds
+    assert list(given.forecasts) == ["E-seed0-1", "E-seed0-2", "E-seed0-3"]
+    assert not given.pooled
+    with pytest.raises(ValueError, match="is given twice"):
+        named([members, members])
 
 
 def test_the_interval_of_pooled_seeds_holds_their_spread(ocean: xr.Dataset) -> None:

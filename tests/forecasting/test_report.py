@@ -15,10 +15,11 @@ import xarray as xr
 
 from forecasting import findings
 from forecasting.curves import chart
+from forecasting.entries import DIMS
 from forecasting.findings import scores_table, summarise
 from forecasting.lines import line_styles
 from forecasting.report import write_report
-from forecasting.scores import DIMS, score_table, write_csv
+from forecasting.scores import score_table, write_csv
 from oceanop.layout import Layout
 from oceanop.metrics import Sums
 from tests.forecasting.synthetic import product

@@ -192,7 +192,7 @@ def test_an_ensemble_counts_by_the_mean_of_its_members(ocean: xr.Dataset, one: x
 class Highest:
     """A diagnostic of whole starts: the highest value of each forecaster over a start's leads, and their number."""
 
-    name, whole_starts = "highest", True
+    name, whole_starts, needs = "highest", True, "nothing"
     methods: ClassVar = {"highest": Method("highest-1", "variable")}
 
     def begin(self, scene: Scene) -> "HighestTally":
