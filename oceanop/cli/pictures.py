@@ -12,7 +12,9 @@ File = Annotated[Path, typer.Argument(metavar="FORECAST", help="A forecast file.
 Variable = Annotated[str, typer.Option(help="A variable of the forecast, or 'speed' for a current.")]
 Start = Annotated[str | None, typer.Option(help="Which start; the first where absent.")]
 Truth = Annotated[Path | None, typer.Option(help="A store that holds what happened, drawn beside.")]
-Depth = Annotated[float | None, typer.Option(help="Metres; the uppermost level where absent.")]
+Depth = Annotated[
+    float | None, typer.Option(help="Metres, of a level that the forecast has; the uppermost where absent.")
+]
 
 
 def animate(

@@ -347,6 +347,9 @@ def draw(
     truth: Annotated[
         Path | None, typer.Option(help="A store that holds what happened, drawn beside with the difference.")
     ] = None,
+    depth: Annotated[
+        float | None, typer.Option(help="Metres, of a level that it has; the uppermost where absent.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -360,7 +363,7 @@ def draw(
 
     ds = open_forecast(forecast_file)
     happened = None if truth is None else truth_of(ds, truth)
-    draw_map(ds, variable=variable, lead=words.leads(lead), start=start, truth=happened, to=to)
+    draw_map(ds, variable=variable, lead=words.leads(lead), start=start, truth=happened, depth=depth, to=to)
     console.out.print(f"{to}")
 
 
