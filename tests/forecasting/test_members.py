@@ -125,6 +125,17 @@ def test_perturbations_come_in_pairs_around_the_known_start(
     assert torch.equal(perturbation(initial, 1).history, plus)
 
 
+def test_the_spread_of_starts_is_proportional_to_the_amplitude(ocean: xr.Dataset, initial: Initial) -> None:
+    layout = Layout.from_dataset(ocean)
+    changes = [
+        Perturbation(ocean, layout, amplitude=size, seed=3)(initial, 1).history.double() - initial.history
+        for size in (0.25, 0.5)
+    ]
+    assert float(changes[0].abs().max()) > 0
+    # The sums are rounded to float32 beside states of up to 2 m/s
+    torch.testing.assert_close(changes[1], 2 * changes[0], rtol=0, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_perturbations_have_the_covariance_of_one_step_changes(
     perturbation: Perturbation, initial: Initial, ocean: xr.Dataset
