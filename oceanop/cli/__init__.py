@@ -2,10 +2,11 @@
 
 from oceanop.cli.combine import combine
 from oceanop.cli.health import health
-from oceanop.cli.pictures import animate, hovmoeller, stations
+from oceanop.cli.pictures import animate, draw, hovmoeller, stations
 from oceanop.cli.simulate import simulate
 from oceanop.cli.verbs import app, main
 
+app.command("map")(draw)
 for verb in (simulate, combine, animate, hovmoeller, stations, health):
     app.command()(verb)
 
