@@ -256,7 +256,9 @@ def _judge(
         if not kind or measure not in reference.ends:
             continue
         late = values[-max(1, round(LATE * values.size)) :]
-        value = float(np.nanmean(late)) if np.isfinite(late).any() else np.inf
+        if np.isnan(late).all():
+            continue  # there is no value left to measure, which was told above
+        value = float(np.nanmean(late))
         low, high = reference.ends[measure]
         said = f"{measure} is {value:.3g} {units[measure]} in the mean of the last quarter of the leads"
         if kind == "mean":

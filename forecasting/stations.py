@@ -14,6 +14,7 @@ from data_pipelines.times import milliseconds, text
 from forecasting.fields import at_depth, start_number
 from forecasting.gauges import LEVEL, SMOOTHED, farthest, levels_at
 from forecasting.origin import made_by
+from forecasting.truth import require_same_sea, require_times
 from oceanop.gauges import gauge_cells
 from oceanop.grid import Grid, great_circle_distance
 from oceanop.variables import VARIABLES
@@ -59,8 +60,8 @@ def stations(
     Raises
     ------
     ValueError
-        If there is no place, one lies outside the domain or too far from its sea, or the forecast holds no such
-        variable, or no level for a gauge.
+        If there is no place, one lies outside the domain or too far from its sea, the forecast holds no such variable
+        or depth, or no level for a gauge, or the truth is on another grid, lacks a variable or holds none of the times.
     """
     held = [str(name) for name, array in ds.data_vars.items() if "lead_time" in array.dims]
     names = list(variables or held)
@@ -97,9 +98,11 @@ def stations(
     out = _frame(ds, grid, where, cells, row)
     index = tuple(np.transpose(list(cells.values())))
     store = open_store(truth) if isinstance(truth, str | Path) else truth
+    if store is not None:
+        _require_truth(ds.isel(init_time=[row]), store, names, measured=bool(measured))
     for name in names:
         out.update(_forecast(ds[name].isel(init_time=row), index, depth))
-        if store is not None and name in store.data_vars:
+        if store is not None:
             steps = _steps(store, out["time"].values)
             happened = _at(store[name], "time", steps, index, depth)
             attrs = {
@@ -110,6 +113,18 @@ def stations(
     if measured:
         out[f"{LEVEL}_gauge"] = _gauges(out, measured, store, cells)
     return out
+
+
+def _require_truth(ds: xr.Dataset, store: xr.Dataset, names: Sequence[str], *, measured: bool) -> None:
+    require_same_sea(ds, store)
+    missing = [name for name in names if name not in store.data_vars]
+    if missing:
+        raise ValueError(
+            f"the truth does not hold {', '.join(missing)}, which is asked for; name variables that it holds, or leave "
+            "the truth out."
+        )
+    if not measured:  # the level of gauges is found from a truth before the start, too
+        require_times(ds, store)
 
 
 def _frame(

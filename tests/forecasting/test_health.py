@@ -83,6 +83,12 @@ def test_lost_small_scales_alone_are_damping_and_a_drifting_mean_is_exploding(oc
     )
 
 
+def test_values_that_are_gone_are_told_once_and_not_as_large_ones(ocean: xr.Dataset) -> None:
+    gone = told(ocean, lambda lead: np.nan if lead > 5 else 1.0)
+    (one, two) = json.loads(health(gone, truth=ocean).attrs["reasons"])
+    assert one == two == [f"{name} has ocean values that are no numbers from lead 6" for name in ("uo", "vo")]
+
+
 def test_measures_are_what_plain_arithmetic_gives(ocean: xr.Dataset) -> None:
     ds = told(ocean, lambda lead: 1.0 + 0.01 * lead)
     ds["zos"] = ds["uo"] * 0.5

@@ -294,6 +294,24 @@ def test_a_gauge_is_brought_to_the_mean_of_the_truth(tmp_path: Path) -> None:
         stations(ds, {}, variables=["uo"], gauges=[tmp_path / "pier.csv"])
 
 
+def test_a_truth_of_another_sea_gives_no_series() -> None:
+    """Rows and columns of one grid are other places on another: they would be drawn as the truth of the place."""
+    ds, here = product(regular=True), {"a": (59.2, 3.5)}
+    truth = as_truth(product("truth", regular=True))
+    assert "uo_truth" in stations(ds, here, truth=truth)
+    moved = truth.assign_coords(longitude=truth["longitude"] + 1)
+    for wrong, said in (
+        (moved, "the truth lies on another grid than the forecast"),
+        (truth.drop_vars("uo"), "the truth does not hold uo, which is asked for"),
+        (
+            truth.assign_coords(time=truth["time"] + np.timedelta64(9, "D")),
+            "holds none of the forecast's times",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            stations(ds, here, truth=wrong)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
