@@ -54,7 +54,9 @@ def animate(
     truth: Truth = None,
     depth: Depth = None,
     every: Annotated[int, typer.Option(min=1, help="Leads from one frame to the next.")] = 1,
-    rate: Annotated[int, typer.Option(min=1, max=60, help="Frames a second; a GIF counts in hundredths of one.")] = 8,
+    rate: Annotated[
+        int, typer.Option(min=1, max=60, help="Frames a second; a GIF counts in hundredths of one.")
+    ] = 8,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
