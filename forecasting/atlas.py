@@ -42,7 +42,14 @@ class Atlas:
     notes: list[str]
 
 
-def atlas_of(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset, names: list[str], cells: Cells) -> Atlas:
+def atlas_of(
+    forecasts: Mapping[str, xr.Dataset],
+    truth: xr.Dataset,
+    names: list[str],
+    cells: Cells,
+    *,
+    scored: int | None = None,
+) -> Atlas:
     """Pack the first start's fields of the truth and of some forecasters.
 
     Parameters
@@ -55,6 +62,8 @@ def atlas_of(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset, names: list
         Forecasters to be drawn, in their order.
     cells
         Of the grid.
+    scored
+        Leads that there were before some were kept for pictures; those of the truth where None.
 
     Returns
     -------
@@ -84,7 +93,8 @@ def atlas_of(forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset, names: list
         for who, held in fields.items()
     }
     shown = [_variable(name, truth, planes) for name in variables]
-    notes = [] if len(numbers) == count else [f"{len(numbers)} of {count} leads are shown, evenly chosen."]
+    whole = scored or count
+    notes = [] if len(numbers) == whole else [f"{len(numbers)} of {whole} leads are shown, evenly chosen."]
     if stride > 1:
         notes.append(
             f"Of the cells every {_ordinal(stride)} is shown in either direction, to keep the page small."

@@ -112,12 +112,10 @@ def field_of(
     row, column = start_number(ds, start), _lead(ds, lead)
     planes, below = [], ""
     for name in parts:
-        array = ds[name].isel(init_time=row, lead_time=column)
+        array = at_depth(ds[name].isel(init_time=row, lead_time=column), depth)
         if "member" in array.dims:
             array = array.mean("member", keep_attrs=True)
-        if "depth" in array.dims:
-            level = int(np.abs(array["depth"].to_numpy() - (depth or 0.0)).argmin())
-            array = array.isel(depth=level)
+        if "depth" in array.coords:
             below = f" at {float(array['depth']):g} m"
         planes.append(array.to_numpy().astype(np.float64))
     attrs = ds[parts[0]].attrs
@@ -140,6 +138,31 @@ def field_of(
         )
     label = str(attrs.get("long_name", known.long_name if known else parts[0])) + below
     return Field(planes[0], label[:1].upper() + label[1:], colours=COLOURS.get(parts[0], SIGNED), **said)
+
+
+def at_depth(array: xr.DataArray, depth: float | None) -> xr.DataArray:
+    """The level nearest to a depth, the uppermost where it is None; what has no depths stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If a depth is asked for and there is none, or it lies beyond the deepest level by more than half a layer.
+    """
+    if "depth" not in array.dims:
+        if depth is not None:
+            raise ValueError(
+                f"'{array.name}' has no depths, and {depth:g} m is asked for; leave the depth out."
+            )
+        return array
+    levels = array["depth"].to_numpy().astype(np.float64)
+    level = int(np.abs(levels - (depth or 0.0)).argmin())
+    reach = 0.5 * float(np.abs(np.diff(levels)).max()) if levels.size > 1 else max(float(levels[0]), 1.0)
+    if depth is not None and not abs(levels[level] - depth) <= reach:
+        raise ValueError(
+            f"{depth:g} m is not in the forecast, whose levels of '{array.name}' lie at "
+            f"{', '.join(f'{each:g}' for each in levels)} m; give one of these."
+        )
+    return array.isel(depth=level)
 
 
 def limits(*fields: Field) -> tuple[float, float]:

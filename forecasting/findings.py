@@ -110,6 +110,8 @@ def chosen_hours(table: pd.DataFrame) -> list[str]:
     if len(wanted) < min(len(PREFERRED_HOURS), len(labels)):
         index = np.unique(np.linspace(0, len(labels) - 1, min(6, len(labels))).round().astype(int))
         wanted = [labels[i] for i in index]
+    elif hours.max() > PREFERRED_HOURS[-1]:
+        wanted[-1] = labels[int(hours.argmax())]  # a forecast is judged at its end, too
     return wanted
 
 
@@ -138,12 +140,19 @@ def score_rows(
             # Ties to the last shown digit are all best: the reader sees no difference, and neither should we
             [
                 name not in seeds
-                and bool(np.isfinite(size.loc[name, c]) and round(size.loc[name, c] - least[c], digits) <= 0)
+                and bool(
+                    np.isfinite(size.loc[name, c])
+                    and _shown(size.loc[name, c], digits) <= _shown(least[c], digits)
+                )
                 for c in columns
             ],
         )
         for name in names
     ]
+
+
+def _shown(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}f}")
 
 
 def seeds_of(scores: xr.Dataset) -> dict[str, list[str]]:

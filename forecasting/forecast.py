@@ -112,6 +112,8 @@ def forecast(
     starts = find_starts(known, start, layout=layout, history=longest.history, leads=leads)
     require_boundary(longest, known, starts, leads)
     perturbed = _perturbation(store, layout, members, len(given), amplitude=perturbation, seed=seed)
+    if perturbed is not None:
+        perturbed.require(known["time"].values[min(starts)], longest.history)
     run = Members(tuple(each.forecaster for each in placed), members, perturbed)
     return produce(
         run,

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from data_pipelines import open_store, read_statistics
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import CONVENTIONS, oceanop_version
+from data_pipelines.times import text
 from forecasting.clock import hours
+from forecasting.origin import made_by
 from forecasting.vitals import Vitals, attributes_of, split_name, state_at
 from oceanop.grid import Grid
 from oceanop.variables import VARIABLES
@@ -44,9 +46,10 @@ LIMITS = {
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """What the training states do: ends of every measure, and of every variable's values."""
+    """What is usual, in words and shortly: ends of every measure, and of every variable's values."""
 
     words: str
+    short: str
     ends: dict[str, tuple[float, float]]
     values: dict[str, tuple[float, float]]
 
@@ -98,7 +101,8 @@ def health(ds: xr.Dataset, *, truth: xr.Dataset | str | Path | None = None) -> x
     reasons = []
     for run in np.ndindex(*runs.values()):
         own = {measure: values[run] for measure, values in series.items()}
-        verdict, why = _judge(vitals, own, reference or _first_lead(own))
+        units = {measure: attributes_of(measure, ds)["units"] for measure in own}
+        verdict, why = _judge(vitals, own, reference or _first_lead(own), units)
         verdicts[run] = VERDICTS.index(verdict)
         reasons.append(why)
     words = reference.words if reference else "the first lead of each forecast"
@@ -129,7 +133,7 @@ def health_json(report: xr.Dataset) -> dict[str, Any]:
         }
         forecasts.append(
             {
-                "start": str(report["init_time"].values[run[0]]),
+                "start": text(report["init_time"].values[run[0]]),
                 **({"member": int(report["member"][place["member"]])} if "member" in place else {}),
                 "verdict": VERDICTS[int(report["verdict"].values[run])],
                 "reasons": reasons[number],
@@ -154,7 +158,7 @@ def health_lines(report: xr.Dataset) -> list[str]:
     for each in told["forecasts"]:
         member = f", member {each['member']}" if "member" in each else ""
         why = "; ".join(each["reasons"]) or "all measures stay inside their limits"
-        lines.append(f"  {each['start'].removesuffix('.000000000')}{member}: {each['verdict']}: {why}")
+        lines.append(f"  {each['start']}{member}: {each['verdict']}: {why}")
     lines.append("measures of the first forecast, first and last lead:")
     for name, held in told["forecasts"][0]["measures"].items():
         first, final = (
@@ -215,7 +219,7 @@ def _training(vitals: Vitals, ds: xr.Dataset, truth: xr.Dataset | str | Path) ->
     times = store["time"].values[steps]
     words = f"{steps.size} states of the training split, {hours(times)[-1] - hours(times)[0]:.0f} h"
     wider = {name: (a - MARGIN * (b - a), b + MARGIN * (b - a)) for name, (a, b) in values_of.items()}
-    return vitals, _Reference(words, ends, wider)
+    return vitals, _Reference(words, "of the training states", ends, wider)
 
 
 def _first_lead(series: dict[str, Array]) -> _Reference:
@@ -227,10 +231,12 @@ def _first_lead(series: dict[str, Array]) -> _Reference:
     }
     possible = {split_name(measure)[0] for measure in series if measure.endswith("_missing")}
     values = {name: VARIABLES[name].valid_range for name in possible if name in VARIABLES}
-    return _Reference("the first lead", ends, values)
+    return _Reference("the first lead", "at the first lead", ends, values)
 
 
-def _judge(vitals: Vitals, series: dict[str, Array], reference: _Reference) -> tuple[str, list[str]]:
+def _judge(
+    vitals: Vitals, series: dict[str, Array], reference: _Reference, units: dict[str, str]
+) -> tuple[str, list[str]]:
     exploding, damping = [], []
     for name in vitals.names:
         missing = series[f"{name}_missing"]
@@ -250,16 +256,23 @@ def _judge(vitals: Vitals, series: dict[str, Array], reference: _Reference) -> t
         if not kind or measure not in reference.ends:
             continue
         late = values[-max(1, round(LATE * values.size)) :]
-        value = float(np.nanmean(late)) if np.isfinite(late).any() else np.inf
+        if np.isnan(late).all():
+            continue  # there is no value left to measure, which was told above
+        value = float(np.nanmean(late))
         low, high = reference.ends[measure]
+        said = f"{measure} is {value:.3g} {units[measure]} in the mean of the last quarter of the leads"
         if kind == "mean":
             if value < low - (high - low) or value > high + (high - low):
-                exploding.append(f"{measure} is {value:.3g}, and {low:.3g} to {high:.3g} is usual")
+                exploding.append(
+                    f"{said}, further from the {low:.3g} to {high:.3g} {reference.short} than these are apart"
+                )
             continue
-        if value > high * (AWAY if kind == "distance" else GROWTH):
-            exploding.append(f"{measure} is {value:.3g}, and up to {high:.3g} is usual")
-        elif value < low * {"energy": DECAY, "distance": FADED, "small scale": BLUR}[kind]:
-            damping.append(f"{measure} is {value:.3g}, and {low:.3g} or more is usual")
+        growth = AWAY if kind == "distance" else GROWTH
+        decay = {"energy": DECAY, "distance": FADED, "small scale": BLUR}[kind]
+        if value > high * growth:
+            exploding.append(f"{said}, more than {growth:g} times the {high:.3g} {reference.short}")
+        elif value < low * decay:
+            damping.append(f"{said}, less than {decay:g} of the {low:.3g} {reference.short}")
     if exploding:
         return EXPLODING, exploding
     return (DAMPING, damping) if damping else (STABLE, [])
@@ -290,6 +303,7 @@ def _dataset(
     out.attrs = {
         "Conventions": CONVENTIONS,
         "title": f"Health of {ds.attrs.get('title', 'an ocean forecast')}",
+        "history": made_by("oceanop health", ds),
         "oceanop_version": oceanop_version(),
         **{name: ds.attrs[name] for name in carried if name in ds.attrs},
         "reference": words,

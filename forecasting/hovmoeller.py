@@ -29,7 +29,10 @@ from oceanop.constants import EARTH_RADIUS
 from oceanop.grid import Grid
 
 Array = NDArray[np.float64]
-AXES = {"latitude": "Latitude (degrees north)", "longitude": "Longitude (degrees east)"}
+AXES = {
+    "latitude": "Latitude (degrees north), mean over longitudes",
+    "longitude": "Longitude (degrees east), mean over latitudes",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ def _axis(grid: Grid, name: str) -> Section:
 def _line(grid: Grid, words: str) -> Section:
     try:
         ends = np.array([[float(part) for part in end.split(",")] for end in words.split(":")])
-        if ends.shape != (2, 2):
+        if ends.shape != (2, 2) or not ((np.abs(ends) <= [360, 90]).all()):
             raise ValueError
     except ValueError:
         raise ValueError(
@@ -115,6 +118,10 @@ def _line(grid: Grid, words: str) -> Section:
     first, last = on_sphere(ends[:, 1], ends[:, 0])
     angle = float(np.arctan2(np.linalg.norm(np.cross(first, last)), first @ last))
     length = EARTH_RADIUS * angle
+    if np.pi - angle < 1e-6:
+        raise ValueError(
+            f"the ends of the line {words} are antipodes, between which every way is shortest; move one of them."
+        )
     count = int(length / min(grid.spacing)) + 1
     if count < 2:
         raise ValueError(
@@ -130,7 +137,8 @@ def _line(grid: Grid, words: str) -> Section:
     if not weight.any():
         raise ValueError(f"the line {words} meets no ocean cell of the forecast; give ends inside its sea.")
     edges = _edges(share[:, 0] * length / 1e3)
-    return Section(edges, f"Distance from {_place(ends[0])} (km)", np.arange(count), np.asarray(cell), weight)
+    label = f"From {_place(ends[0])} to {_place(ends[1])} (km)"
+    return Section(edges, label, np.arange(count), np.asarray(cell), weight)
 
 
 def draw_hovmoeller(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def store_id(store: xr.Dataset, layout: Layout) -> str:
             for field in held.isel(time=step).data_vars.values():
                 digest.update(np.ascontiguousarray(field.to_numpy()).tobytes())
     return digest.hexdigest()
+
+
+def made_by(command: str, ds: xr.Dataset) -> str:
+    """The history of what a command makes of a file: its own line, and those of the file below."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "\n".join([f"{now} written by {command}", *str(ds.attrs.get("history", "")).splitlines()])
 
 
 def operator_attributes(given: Combination) -> dict[str, Any]:

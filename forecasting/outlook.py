@@ -101,5 +101,12 @@ def _at_times(grid: Grid, times: np.ndarray, files: list[str | Path]) -> xr.Data
     still[STILL] = (("time", *grid.dims), np.repeat(rest[None], len(times), 0), attributes)
     with TemporaryDirectory() as folder:
         sea = save_store(still, Path(folder) / "the-times-ahead.zarr")
-        made = ingest([sea], to=Path(folder) / "weather.zarr", forcing=files)
+        try:
+            made = ingest([sea], to=Path(folder) / "weather.zarr", forcing=files)
+        except ValueError as error:
+            # The sea at rest is ours, and no reader has heard of it
+            told = str(error).replace(
+                f"{sea.name}: variable '{STILL}'", "the forecast from the store's last state"
+            )
+            raise ValueError(told.replace("less ocean", "fewer leads")) from error
         return open_store(made).load()

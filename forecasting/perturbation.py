@@ -1,6 +1,8 @@
 """Perturbed starts: what a sea changes in one step, drawn at random from what it did before."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,27 +90,51 @@ class Perturbation:
         inside = torch.minimum(torch.maximum(history, low), high)
         return replace(initial, history=torch.where(self.wet[:, None], inside, history))
 
+    def require(self, start: Any, history: int) -> None:
+        """Refuse a start that cannot be perturbed, before anything is forecast.
+
+        Parameters
+        ----------
+        start
+            The last known time; later starts have no fewer windows.
+        history
+            Past states of a forecast.
+
+        Raises
+        ------
+        ValueError
+            If the training split has too few whole windows before the start.
+        """
+        for _ in self._windows(start, history, np.random.default_rng(self.seed)):
+            pass
+
     def _draw(self, initial: Initial, pair: int) -> torch.Tensor:
         """A random field of amplitude 1, ``[channel, time, y, x]``."""
-        length = initial.history.shape[1]
         moment = int(milliseconds(np.asarray([initial.start]))[0])
-        times = self.store["time"].values
-        known = self._allowed & (milliseconds(times) <= moment)
-        candidates = window_starts(times, length + 1, known)
         # Offset, for a seed is no negative number and a start may lie before 1970
         random = np.random.default_rng([self.seed, moment + 2**62, pair])
         weights = random.standard_normal(DRAWS) / np.sqrt(DRAWS)
-        total, used = torch.zeros_like(initial.history), 0
-        for first in random.permutation(candidates).tolist():
+        total = torch.zeros_like(initial.history)
+        windows = self._windows(initial.start, initial.history.shape[1], random)
+        for weight, window in zip(weights.tolist(), windows, strict=True):
+            total += weight * (window[:, 1:] - window[:, :-1])
+        return total
+
+    def _windows(self, start: Any, length: int, random: np.random.Generator) -> Iterator[torch.Tensor]:
+        """``DRAWS`` windows of a state more than the length, ``[channel, time, y, x]``, in random order."""
+        times = self.store["time"].values
+        known = self._allowed & (milliseconds(times) <= int(milliseconds(np.asarray([start]))[0]))
+        used = 0
+        for first in random.permutation(window_starts(times, length + 1, known)).tolist():
             window = read_whole(self.store, self.layout, slice(first, first + length + 1))
             if window is None:
                 continue
-            total += float(weights[used]) * (window[:, 1:] - window[:, :-1])
+            yield window
             used += 1
             if used == DRAWS:
-                return total
+                return
         raise ValueError(
             f"perturbed starts need {DRAWS} windows of {length + 1} whole states in the split '{SPLIT}' of the store, "
-            f"up to the start {text(initial.start)}, and there are {used}; start later, give a store with a longer "
-            "past, or ask for no more members than checkpoints."
+            f"up to the start {text(start)}, and there are {used}; start later, give a store with a longer past, or "
+            "ask for no more members than checkpoints."
         )

@@ -13,11 +13,13 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_pipelines.store import commit, netcdf_ready
+from data_pipelines.store import commit
 from forecasting import clock
 from forecasting.forecaster import State
+from forecasting.netcdf import write_netcdf
 from oceanop.grid import Grid
 from oceanop.layout import Layout
+from oceanop.variables import VARIABLES
 
 Run = tuple[int, int]  # number of a start, and of a member
 
@@ -285,12 +287,13 @@ class NetcdfForecast:
     def finish(self) -> xr.Dataset:
         """Turn the Zarr into NetCDF, beside the file and renamed, remove it and open the file."""
         if self.beside is not None:
-            ds = netcdf_ready(self.beside.finish().drop_encoding())
-            del ds.attrs["complete"]  # NetCDF has no booleans, and the file is there only when it is whole
+            ds = self.beside.finish()
+            names = self.plan.layout.names()
+            # By chunks of the Zarr: a forecast may be larger than memory
+            ds = ds.assign({name: ds[name].chunk(ds[name].encoding["preferred_chunks"]) for name in names})
             partial = self.path.with_name(self.path.name + ".partial")
-            encoding = {name: {"zlib": True, "complevel": 1} for name in self.plan.layout.names()}
             try:
-                ds.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+                write_netcdf(ds, partial, compressed=names)
                 os.replace(partial, self.path)
             finally:
                 partial.unlink(missing_ok=True)
@@ -343,7 +346,10 @@ def open_forecast(path: str | Path) -> xr.Dataset:
             f"{path} is not complete: its forecast was interrupted. Run the same 'oceanop forecast' again, which "
             "goes on where it stopped."
         )
-    return ds.drop_vars(BOOKKEEPING, errors="ignore")
+    # A folder lists its arrays in no order
+    known = [name for name in VARIABLES if name in ds.data_vars]
+    rest = sorted(str(name) for name in ds.data_vars if name not in (*known, BOOKKEEPING))
+    return ds[[*known, *rest]]
 
 
 def _open_raw(path: Path) -> xr.Dataset:
@@ -352,9 +358,11 @@ def _open_raw(path: Path) -> xr.Dataset:
             return xr.open_zarr(path, chunks=None, consolidated=False)
         return xr.open_dataset(path)
     except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError) as error:
+        why = str(error).splitlines()[0] if str(error) else "empty"
+        if "IO backends" in why or "engine" in why:  # xarray's, at length, on what else might be installed
+            why = "neither NetCDF nor Zarr"
         raise ValueError(
-            f"{path} cannot be read as a forecast ({str(error).splitlines()[0] if str(error) else 'empty'}); give a "
-            "file that 'oceanop forecast' wrote."
+            f"{path} cannot be read as a forecast ({why}); give a file that 'oceanop forecast' wrote."
         ) from error
 
 

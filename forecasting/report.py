@@ -16,7 +16,7 @@ from data_pipelines.store import oceanop_version
 from forecasting import findings
 from forecasting.atlas import atlas_of
 from forecasting.curves import Chart, chart
-from forecasting.fields import hours_text, time_text
+from forecasting.fields import time_text
 from forecasting.gauge_page import GaugeSection, gauge_section
 from forecasting.gauge_scores import ALL_GAUGES, PERIODS
 from forecasting.lines import Line, line_styles
@@ -125,9 +125,11 @@ def write_report(
         curves=_curves(judged, styles),
         gauges=gauges,
         sections=sections,
-        atlas=atlas_of(forecasts, truth, mapped(drawn, forecasts, drawable), cells),
+        atlas=atlas_of(
+            forecasts, truth, mapped(drawn, forecasts, drawable), cells, scored=len(_scored_leads(scores))
+        ),
         pictures=lead_maps(to, drawn, forecasts, truth, drawable, cells, drawn_variable(truth)),
-        started=time_text(truth["init_time"].values[0]),
+        started=_started(scores, truth),
         metrics=naming.rows(list(dict.fromkeys(rows["metric"]))),
         method=_method(scores, any(_uses_forcing(run, forecasts.get(name)) for name, run in runs.items())),
         warned=bool(scores.attrs.get("warning")),
@@ -226,12 +228,12 @@ def _data_rows(
     if "mask_sha256" in scores.attrs:
         rows.append(("Mask sha256", str(scores.attrs["mask_sha256"])[:16]))
     starts = truth["init_time"].values
-    leads = truth["lead_time"].values
+    leads = _scored_leads(scores)
     period = (
         scores.attrs.get("starts") or f"{starts.size} from {time_text(starts[0])} to {time_text(starts[-1])}"
     )
     rows.append(("Starts", str(period)))
-    rows.append(("Leads", f"{leads.size}, {hours_text(leads[0])} to {hours_text(leads[-1])}"))
+    rows.append(("Leads", f"{len(leads)}, {leads[0]} h to {leads[-1]} h"))
     if scores.attrs.get("left_out", "none") != "none":
         rows.append(("Left out", str(scores.attrs["left_out"])))
     splits = _json(attrs.get("splits"))
@@ -244,6 +246,11 @@ def _data_rows(
     if "baselines_left_out" in scores.attrs:
         rows.append(("Baselines left out", str(scores.attrs["baselines_left_out"])))
     return rows
+
+
+def _scored_leads(scores: xr.Dataset) -> list[str]:
+    """Hours of the leads: fields may be kept of fewer, of a forecast too large for memory."""
+    return [str(label) for label in scores["lead_hours"].values if label != "all"]
 
 
 def _sources(forecasts: dict[str, xr.Dataset], truth: xr.Dataset, models: list[str]) -> list[dict[str, str]]:
@@ -315,6 +322,12 @@ def _cost_rows(names: list[str], cost: dict[str, dict[str, Any]] | None) -> list
     ]
 
 
+def _started(scores: xr.Dataset, truth: xr.Dataset) -> str:
+    count = str(scores.attrs.get("starts", "1")).split(" ")[0]
+    which = "The only start" if count == "1" else f"The first of {count} starts"
+    return f"{which}, {time_text(truth['init_time'].values[0])}"
+
+
 def _method(scores: xr.Dataset, forced: bool) -> list[str]:
     attrs = scores.attrs
     sentences = [
@@ -324,6 +337,14 @@ def _method(scores: xr.Dataset, forced: bool) -> list[str]:
         f"Intervals: {attrs.get('intervals', 'none were computed')}.",
         "Skill is one minus the ratio of the mean square errors of a forecast and of persistence.",
     ]
+    sizes = json.loads(attrs.get("members", "{}"))
+    if several := [f"{name} ({size})" for name, size in sizes.items() if size > 1]:
+        sentences.append(
+            f"Forecasts with members, {', '.join(several)}, count by the mean of these; CRPS, spread and ranks are of "
+            "all members. A mean is smoother than any of its members and has less energy."
+        )
+    if "members_note" in attrs:
+        sentences.append(str(attrs["members_note"]))
     if "gauge_method" in attrs:
         sentences.append(str(attrs["gauge_method"]))
     if forced:

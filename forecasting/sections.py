@@ -24,6 +24,8 @@ BAND = re.compile(
     r"(?:(?P<word>[a-z]+) )?(?P<low>\d[\d.e+]*)(?:-(?P<high>\d[\d.e+]*))?(?: (?P<unit>\D.*|of \d+))?"
 )
 FEW_BANDS = 4  # fewer make no curve
+LETTERS = ("crps", "rms", "rmse", "mae", "acc", "csi", "edi")  # names that are initials
+ALONG = {"km": "wavelength (km)", "h": "period (h)"}  # what bands of this unit are, on their axis
 
 # Which section a metric belongs to, by how a word in its name begins; the first that fits.
 SECTIONS = (
@@ -86,7 +88,8 @@ class Naming:
 
     def words(self, metric: str) -> str:
         """In few words: its name."""
-        text = findings.METRIC_TEXT.get(metric, metric.replace("_", " "))
+        words = [word.upper() if word in LETTERS else word for word in metric.split("_")]
+        text = findings.METRIC_TEXT.get(metric, " ".join(words))
         return text[:1].upper() + text[1:]
 
     def unit(self, metric: str, variable: str) -> str:
@@ -175,7 +178,8 @@ def _section(
             labels = list(dict.fromkeys(part["lead_hours"]))
             last = part[part["lead_hours"] == ("all" if "all" in labels else labels[-1])]
             last = last.assign(place=last["band"].map(axis[1]))
-            along = Axis(axis[0] or "band", "place", log=bool(axis[0]) and min(axis[1].values()) > 0)
+            words_along = ALONG.get(axis[0], axis[0] or "band")
+            along = Axis(words_along, "place", log=bool(axis[0]) and min(axis[1].values()) > 0)
             positive = bool((last["value"] > 0).all())
             wide = positive and bool(last["value"].max() > 30 * last["value"].min())
             found = chart(last, dict(styles), label=label, title=f"{words}{about}", along=along, log=wide)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_pipelines.times import text
 from forecasting.fields import time_text, unit_text
+from forecasting.netcdf import write_netcdf
 from forecasting.page import INK, MUTED, STYLE, save_png
 from forecasting.stations import long_name
 
@@ -43,7 +44,7 @@ def save_stations(ds: xr.Dataset, path: str | Path) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
         if path.suffix.lower() == ".nc":
-            ds.to_netcdf(partial, engine="netcdf4")
+            write_netcdf(ds, partial)
         else:
             _write_table(ds, partial)
         os.replace(partial, path)
@@ -114,7 +115,13 @@ def _figure(ds: xr.Dataset) -> Any:
         for each in axes[-1]:
             each.set_xlabel("Lead (hours)")
             each.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 3, 6, 10]))
-        axes[0, -1].legend(loc="best", fontsize=7.5, frameon=False)
+        # A gauge is in the panels of the level alone
+        lines = {
+            text: line
+            for each in axes.flat
+            for line, text in zip(*each.get_legend_handles_labels(), strict=True)
+        }
+        axes[0, -1].legend(lines.values(), lines, loc="best", fontsize=7.5, frameon=False)
         figure.suptitle(
             f"{ds.attrs.get('model', 'forecast')}  ·  start {time_text(ds['forecast_reference_time'].values[()])}",
             x=0.01,
@@ -133,7 +140,8 @@ def _curves(axes: Any, ds: xr.Dataset, name: str, hours: Array) -> None:
     if spread in ds:
         low, high = ds[name] - ds[spread], ds[name] + ds[spread]
         axes.fill_between(hours, low, high, color=BLUE, alpha=0.25, linewidth=0, label="± spread of members")
-    axes.plot(hours, ds[name], color=BLUE, linewidth=1.6, label="forecast")
+    label = "forecast, mean of members" if spread in ds else "forecast"
+    axes.plot(hours, ds[name], color=BLUE, linewidth=1.6, label=label)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.4)
     axes.margins(x=0)
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from data_pipelines import open_store, read_gauges
 from data_pipelines.store import CONVENTIONS
 from data_pipelines.times import milliseconds, text
-from forecasting.fields import start_number
+from forecasting.fields import at_depth, start_number
 from forecasting.gauges import LEVEL, SMOOTHED, farthest, levels_at
+from forecasting.origin import made_by
+from forecasting.truth import require_same_sea, require_times
 from oceanop.gauges import gauge_cells
 from oceanop.grid import Grid, great_circle_distance
 from oceanop.variables import VARIABLES
@@ -58,8 +60,8 @@ def stations(
     Raises
     ------
     ValueError
-        If there is no place, one lies outside the domain or too far from its sea, or the forecast holds no such
-        variable, or no level for a gauge.
+        If there is no place, one lies outside the domain or too far from its sea, the forecast holds no such variable
+        or depth, or no level for a gauge, or the truth is on another grid, lacks a variable or holds none of the times.
     """
     held = [str(name) for name, array in ds.data_vars.items() if "lead_time" in array.dims]
     names = list(variables or held)
@@ -68,6 +70,10 @@ def stations(
             raise ValueError(
                 f"variable '{name}' is not in the forecast, which holds {', '.join(held)}; name one of these."
             )
+    if depth is not None and not any("depth" in ds[name].dims for name in names):
+        raise ValueError(
+            f"{', '.join(names)} of the forecast have no depths, and {depth:g} m is asked for; leave the depth out."
+        )
     series = [each for path in gauges for each in read_gauges(path)]
     if series and LEVEL not in names:
         raise ValueError(
@@ -84,14 +90,19 @@ def stations(
     if not where:
         raise ValueError("no place was given; give one as lon,lat or lon,lat:name, or the file of a gauge.")
     grid = Grid.from_dataset(ds)
-    cells = gauge_cells(grid, where, farthest=farthest(grid))
+    cells = {
+        **gauge_cells(grid, places, farthest=farthest(grid), called="place"),
+        **gauge_cells(grid, {name: where[name] for name in measured}, farthest=farthest(grid)),
+    }
     row = start_number(ds, start)
     out = _frame(ds, grid, where, cells, row)
     index = tuple(np.transpose(list(cells.values())))
     store = open_store(truth) if isinstance(truth, str | Path) else truth
+    if store is not None:
+        _require_truth(ds.isel(init_time=[row]), store, names, measured=bool(measured))
     for name in names:
         out.update(_forecast(ds[name].isel(init_time=row), index, depth))
-        if store is not None and name in store.data_vars:
+        if store is not None:
             steps = _steps(store, out["time"].values)
             happened = _at(store[name], "time", steps, index, depth)
             attrs = {
@@ -102,6 +113,18 @@ def stations(
     if measured:
         out[f"{LEVEL}_gauge"] = _gauges(out, measured, store, cells)
     return out
+
+
+def _require_truth(ds: xr.Dataset, store: xr.Dataset, names: Sequence[str], *, measured: bool) -> None:
+    require_same_sea(ds, store)
+    missing = [name for name in names if name not in store.data_vars]
+    if missing:
+        raise ValueError(
+            f"the truth does not hold {', '.join(missing)}, which is asked for; name variables that it holds, or leave "
+            "the truth out."
+        )
+    if not measured:  # the level of gauges is found from a truth before the start, too
+        require_times(ds, store)
 
 
 def _frame(
@@ -142,6 +165,7 @@ def _frame(
             "Conventions": CONVENTIONS,
             "featureType": "timeSeries",
             "title": f"{ds.attrs.get('title', 'Ocean forecast')} at {len(where)} place(s)",
+            "history": made_by("oceanop stations", ds),
             **{name: ds.attrs[name] for name in kept if name in ds.attrs},
         },
     )
@@ -183,8 +207,7 @@ def _at(
     array: xr.DataArray, dim: str, steps: NDArray[Any], index: tuple[Any, ...], depth: float | None
 ) -> Array:
     """Values at some cells, ``[step, (member,) station]``, one step in memory at a time; NaN where one is negative."""
-    if "depth" in array.dims:
-        array = array.isel(depth=int(np.abs(array["depth"].to_numpy() - (depth or 0.0)).argmin()))
+    array = at_depth(array, depth if "depth" in array.dims else None)
     rows: list[Array] = []
     for step in steps.tolist():
         plane = array.isel({dim: max(step, 0)}).to_numpy() if step >= 0 or not rows else None

@@ -10,7 +10,11 @@ FARTHEST = 60e3  # m; the water there is another than at the gauge
 
 
 def gauge_cells(
-    grid: Grid, places: Mapping[str, tuple[float, float]], *, farthest: float = FARTHEST
+    grid: Grid,
+    places: Mapping[str, tuple[float, float]],
+    *,
+    farthest: float = FARTHEST,
+    called: str = "gauge",
 ) -> dict[str, tuple[int, int]]:
     """The nearest ocean cell of each place, row and column.
 
@@ -20,6 +24,8 @@ def gauge_cells(
         Latitude and longitude by name, degrees north and east.
     farthest
         From a place to the centre of its cell, m.
+    called
+        What a place is, in errors.
 
     Raises
     ------
@@ -27,21 +33,22 @@ def gauge_cells(
         If a place lies outside the domain, or the grid has no ocean as near as that.
     """
     cells = {}
-    _require_inside(grid, places)
+    _require_inside(grid, places, called)
     for name, (latitude, longitude) in places.items():
         distance = great_circle_distance(grid.latitude, grid.longitude, latitude, longitude)
         distance = np.where(grid.mask, distance, np.inf)
         row, column = np.unravel_index(distance.argmin(), grid.shape)
         if not distance[row, column] <= farthest:
             raise ValueError(
-                f"the gauge {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km from "
-                f"the nearest ocean cell, and {farthest / 1e3:g} km are allowed; correct its place, or leave it out."
+                f"the {called} {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km "
+                f"from the nearest ocean cell, and {farthest / 1e3:g} km are allowed; correct its place, or leave it "
+                "out."
             )
         cells[name] = (int(row), int(column))
     return cells
 
 
-def _require_inside(grid: Grid, places: Mapping[str, tuple[float, float]]) -> None:
+def _require_inside(grid: Grid, places: Mapping[str, tuple[float, float]], called: str) -> None:
     """A place is inside if some cell, of land or ocean, is within the diagonal of a cell, or not on the outer edge."""
     for name, (latitude, longitude) in places.items():
         distance = great_circle_distance(grid.latitude, grid.longitude, latitude, longitude)
@@ -53,6 +60,6 @@ def _require_inside(grid: Grid, places: Mapping[str, tuple[float, float]]) -> No
                 for positions in (grid.latitude, grid.longitude)
             ]
             raise ValueError(
-                f"the gauge {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km "
+                f"the {called} {name} at {latitude:g} N, {longitude:g} E lies {distance[row, column] / 1e3:.0f} km "
                 f"outside the domain, which spans {ends[0]} N, {ends[1]} E; correct its place, or leave it out."
             )

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.store import netcdf_ready
 from data_pipelines.times import text
 from forecasting.exporters.shared import Forecast, fields_of, opened, require_free, written_whole
+from forecasting.netcdf import write_netcdf
 
 
 def to_netcdf(ds: Forecast, path: str | Path) -> list[Path]:
@@ -38,11 +38,9 @@ def to_netcdf(ds: Forecast, path: str | Path) -> list[Path]:
         files = [target if count == 1 else target.with_name(f"{target.stem}-{stamp}.nc") for stamp in stamps]
     require_free(files)
     for number, file in enumerate(files):
-        part = netcdf_ready(ds.isel(init_time=slice(number, number + 1)).drop_encoding())
-        part.attrs.pop("complete", None)
+        part = ds.isel(init_time=slice(number, number + 1))
         with written_whole(file) as partial:
-            encoding: dict[Any, Any] = {name: {"zlib": True, "complevel": 1} for name in fields_of(ds)}
-            part.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+            write_netcdf(part, partial, compressed=fields_of(ds))
     return files
 
 

@@ -15,6 +15,7 @@ from forecasting.exporters.shared import (
     write_zarr,
     written_whole,
 )
+from forecasting.netcdf import write_netcdf
 
 
 def to_weatherbench(ds: Forecast, path: str | Path | None = None) -> xr.Dataset:
@@ -63,7 +64,7 @@ def to_weatherbench(ds: Forecast, path: str | Path | None = None) -> xr.Dataset:
     target = Path(path)
     with written_whole(target) as partial:
         if target.suffix == ".nc":
-            out.drop_encoding().to_netcdf(partial, engine="netcdf4")
+            write_netcdf(out, partial)
         else:
             chunks = {"time": 1, "prediction_timedelta": 1, "number": 1, "level": 1}
             # A start at a time: the whole of a forecast need not fit into memory

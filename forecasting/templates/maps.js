@@ -85,13 +85,22 @@
     });
     context.stroke();
   }
+  function rounds(low, high) {
+    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 2.5, 5, 10].find((number) => number * power > 0.99 * rough);
+    const first = Math.ceil(low / step - 1e-6), last = Math.floor(high / step + 1e-6);
+    return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+  }
   function bar(figure, table, [low, high], label, unit, typical) {
     const canvas = figure.querySelector(".bar canvas");
     canvas.width = 256; canvas.height = 1;
     const context = canvas.getContext("2d"), image = context.createImageData(256, 1);
     for (let i = 0; i < 256; i += 1) { image.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i); }
     context.putImageData(image, 0, 0);
-    figure.querySelector(".ticks").innerHTML = [0, 0.25, 0.5, 0.75, 1].map((share) => '<span style="left:' + 100 * share + '%">' + three(low + share * (high - low)) + "</span>").join("");
+    figure.querySelector(".ticks").innerHTML = rounds(low, high).map((value) => {
+      const share = (value - low) / (high - low), side = share < 0.03 ? "first" : share > 0.97 ? "last" : "";
+      return '<span class="' + side + '" style="left:' + 100 * share + '%">' + three(value) + "</span>";
+    }).join("");
     figure.querySelector(".unit span").textContent = label + (unit ? " (" + unit + ")" : " (1)");
     const arrow = figure.querySelector(".arrow");
     arrow.hidden = typical === null;

@@ -30,6 +30,7 @@ def health(
     from forecasting import health as run_health
     from forecasting import open_forecast
     from forecasting.health import STABLE, health_json, health_lines, verdict_of
+    from forecasting.netcdf import write_netcdf
 
     if to is not None and to.suffix not in (".txt", ".json", ".nc"):
         raise ValueError(
@@ -42,7 +43,7 @@ def health(
         to.parent.mkdir(parents=True, exist_ok=True)
         partial = to.with_name(to.name + ".partial")
         if to.suffix == ".nc":
-            report.to_netcdf(partial, engine="netcdf4")
+            write_netcdf(report, partial)
         else:
             partial.write_text((plain if to.suffix == ".json" else text) + "\n", encoding="utf-8")
         os.replace(partial, to)

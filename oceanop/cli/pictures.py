@@ -1,4 +1,4 @@
-"""The verbs that draw forecasts: films, Hovmoeller diagrams, and time series at places."""
+"""The verbs that draw forecasts: maps, films, Hovmoeller diagrams, and time series at places."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,38 @@ File = Annotated[Path, typer.Argument(metavar="FORECAST", help="A forecast file.
 Variable = Annotated[str, typer.Option(help="A variable of the forecast, or 'speed' for a current.")]
 Start = Annotated[str | None, typer.Option(help="Which start; the first where absent.")]
 Truth = Annotated[Path | None, typer.Option(help="A store that holds what happened, drawn beside.")]
-Depth = Annotated[float | None, typer.Option(help="Metres; the uppermost level where absent.")]
+Depth = Annotated[
+    float | None, typer.Option(help="Metres, of a level that the forecast has; the uppermost where absent.")
+]
+
+
+def draw(
+    forecast_file: File,
+    variable: Variable,
+    lead: Annotated[
+        str, typer.Option(help="Which lead, counted in steps from 1, or as 6h; several are panels: 1,6,24.")
+    ],
+    to: Annotated[Path, typer.Option(help="The PNG to write.")],
+    start: Start = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="A store that holds what happened, drawn beside with the difference.")
+    ] = None,
+    depth: Depth = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw one forecast map, or those of several leads as panels in the same colours.
+
+    Example: oceanop map f.nc --variable speed --lead 12 --truth norway.zarr --to speed.png
+
+    Panels: oceanop map f.nc --variable speed --lead 1,6,12 --truth norway.zarr --to panels.png
+    """
+    from forecasting import draw_map, open_forecast, truth_of
+
+    ds = open_forecast(forecast_file)
+    happened = None if truth is None else truth_of(ds, truth)
+    draw_map(ds, variable=variable, lead=words.leads(lead), start=start, truth=happened, depth=depth, to=to)
+    console.out.print(f"{to}")
 
 
 def animate(
@@ -23,7 +54,9 @@ def animate(
     truth: Truth = None,
     depth: Depth = None,
     every: Annotated[int, typer.Option(min=1, help="Leads from one frame to the next.")] = 1,
-    rate: Annotated[int, typer.Option(min=1, max=60, help="Frames a second.")] = 8,
+    rate: Annotated[
+        int, typer.Option(min=1, max=60, help="Frames a second; a GIF counts in hundredths of one.")
+    ] = 8,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

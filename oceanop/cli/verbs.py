@@ -275,35 +275,6 @@ def evaluate(
     console.out.print(f"{to / 'report.html'}")
 
 
-@app.command("map")
-def draw(
-    forecast_file: Annotated[Path, typer.Argument(metavar="FORECAST", help="A forecast file.")],
-    variable: Annotated[str, typer.Option(help="A variable of the forecast, or 'speed' for a current.")],
-    lead: Annotated[
-        str, typer.Option(help="Which lead, counted in steps from 1, or as 6h; several are panels: 1,6,24.")
-    ],
-    to: Annotated[Path, typer.Option(help="The PNG to write.")],
-    start: Annotated[str | None, typer.Option(help="Which start; the first where absent.")] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="A store that holds what happened, drawn beside with the difference.")
-    ] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Draw one forecast map, or those of several leads as panels in the same colours.
-
-    Example: oceanop map f.nc --variable speed --lead 12 --truth norway.zarr --to speed.png
-
-    Panels: oceanop map f.nc --variable speed --lead 1,6,12 --truth norway.zarr --to panels.png
-    """
-    from forecasting import draw_map, open_forecast, truth_of
-
-    ds = open_forecast(forecast_file)
-    happened = None if truth is None else truth_of(ds, truth)
-    draw_map(ds, variable=variable, lead=words.leads(lead), start=start, truth=happened, to=to)
-    console.out.print(f"{to}")
-
-
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),

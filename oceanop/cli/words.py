@@ -54,6 +54,11 @@ def places(words: list[str]) -> dict[str, tuple[float, float]]:
             raise ValueError(
                 f"--at {word}: expected longitude,latitude and, if you like, a name, as in 4.5,61:Sognefjord."
             ) from None
+        if not (-180 <= east <= 360 and -90 <= north <= 90):
+            raise ValueError(
+                f"--at {word}: there is no such place; give the longitude first, from -180 to 360, then the latitude, "
+                "from -90 to 90."
+            )
         name = name or f"{abs(north):g}{'N' if north >= 0 else 'S'} {abs(east):g}{'E' if east >= 0 else 'W'}"
         if name in found:
             raise ValueError(
@@ -65,7 +70,10 @@ def places(words: list[str]) -> dict[str, tuple[float, float]]:
 
 def leads(words: str) -> list[int | str]:
     """Leads of ``--lead``, separated by commas: numbers, counted from 1, or durations such as 6h."""
-    return [int(word) if word.strip().isdigit() else word.strip() for word in words.split(",")]
+    parts = [word.strip() for word in words.split(",")]
+    if not all(parts):
+        raise ValueError(f"--lead {words}: expected leads separated by commas, as in 6 or 1,6,18 or 6h.")
+    return [int(word) if word.isdigit() else word for word in parts]
 
 
 def splits(words: list[str] | None) -> dict[str, tuple[str, str]] | None:

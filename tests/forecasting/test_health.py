@@ -75,6 +75,18 @@ def test_lost_small_scales_alone_are_damping_and_a_drifting_mean_is_exploding(oc
     report = health(drifting, truth=ocean)
     assert verdict_of(report) == "exploding"
     assert any("uo_mean" in why for why in json.loads(report.attrs["reasons"])[0])
+    grown = health(told(ocean, lambda lead: np.exp(0.3 * (lead - 1)), False))
+    # Against its own first lead nothing is said to be usual
+    assert any(
+        f"more than {GROWTH:g} times the" in why and why.endswith("at the first lead")
+        for why in json.loads(grown.attrs["reasons"])[0]
+    )
+
+
+def test_values_that_are_gone_are_told_once_and_not_as_large_ones(ocean: xr.Dataset) -> None:
+    gone = told(ocean, lambda lead: np.nan if lead > 5 else 1.0)
+    (one, two) = json.loads(health(gone, truth=ocean).attrs["reasons"])
+    assert one == two == [f"{name} has ocean values that are no numbers from lead 6" for name in ("uo", "vo")]
 
 
 def test_measures_are_what_plain_arithmetic_gives(ocean: xr.Dataset) -> None:
@@ -125,6 +137,7 @@ def test_a_real_forecast_has_a_verdict_for_every_member_and_an_exit_code(
     assert code == (said["verdict"] != "stable")
     assert [each["member"] for each in said["forecasts"]] == [0, 1]
     assert said["limits"]["energy_growth"] == GROWTH
+    assert said["forecasts"][0]["start"] == "2020-01-04T08:00:00"
     with xr.open_dataset(tmp_path / "h.nc") as held:
         plain = health_json(held.load())
     assert plain["forecasts"] == said["forecasts"]

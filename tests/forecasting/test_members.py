@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import torch
@@ -124,6 +125,17 @@ def test_perturbations_come_in_pairs_around_the_known_start(
     assert torch.equal(perturbation(initial, 1).history, plus)
 
 
+def test_the_spread_of_starts_is_proportional_to_the_amplitude(ocean: xr.Dataset, initial: Initial) -> None:
+    layout = Layout.from_dataset(ocean)
+    changes = [
+        Perturbation(ocean, layout, amplitude=size, seed=3)(initial, 1).history.double() - initial.history
+        for size in (0.25, 0.5)
+    ]
+    assert float(changes[0].abs().max()) > 0
+    # The sums are rounded to float32 beside states of up to 2 m/s
+    torch.testing.assert_close(changes[1], 2 * changes[0], rtol=0, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_perturbations_have_the_covariance_of_one_step_changes(
     perturbation: Perturbation, initial: Initial, ocean: xr.Dataset
@@ -198,10 +210,11 @@ def test_exporters_carry_the_members(ocean: xr.Dataset, checkpoint: Checkpoint, 
     ],
 )
 def test_an_ensemble_that_cannot_be_is_refused_in_a_sentence(
-    ocean: xr.Dataset, others: list[Checkpoint], request_: dict, words: str
+    ocean: xr.Dataset, others: list[Checkpoint], request_: dict, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        forecast(others, ocean, **{"start": START, "leads": 2, **request_})
+        forecast(others, ocean, **{"start": START, "leads": 2, "to": tmp_path / "e.nc", **request_})
+    assert list(tmp_path.iterdir()) == []  # the first member was not begun either
 
 
 def test_members_are_alike_and_none_counts_double(ocean: xr.Dataset, others: list[Checkpoint]) -> None:
@@ -209,6 +222,35 @@ def test_members_are_alike_and_none_counts_double(ocean: xr.Dataset, others: lis
         forecast([others[0], others[0]], ocean, start=START, leads=2, members=2)
     with pytest.raises(ValueError, match="number 2, FNOtD, uo, vo from no forcing"):
         forecast([others[0], operator(ocean, forcing=[])], ocean, start=START, leads=2, members=2)
+
+
+def test_netcdf_of_every_product_keeps_the_rules_of_cf_that_its_checker_finds_broken(
+    ocean: xr.Dataset, others: list[Checkpoint], tmp_path: Path
+) -> None:
+    """No fill value of a coordinate (2.5.1), flags of the type of their variable (3.5), a history (2.6.2)."""
+    words = {"start": START, "leads": 2, "members": 3}
+    made = forecast(others, ocean, to=tmp_path / "forecast.nc", **words)
+    assert [name for name in made.data_vars if "lead_time" in made[name].dims] == ["uo", "vo"]
+    assert made["uo"].dtype == np.float32
+    assert same(made, forecast(others, ocean, **words))
+    forecast(others, ocean, to=tmp_path / "forecast.zarr", **words)
+    assert list(open_forecast(tmp_path / "forecast.zarr").data_vars)[:2] == ["uo", "vo"]
+    to_netcdf(tmp_path / "forecast.zarr", tmp_path / "again.nc")
+    assert oceanop("health", tmp_path / "forecast.nc", "--to", tmp_path / "health.nc") in (0, 1)
+    place = ",".join(f"{float(ocean[name].mean())}" for name in ("longitude", "latitude"))
+    assert oceanop("stations", tmp_path / "forecast.nc", "--at", place, "--to", tmp_path / "places.nc") == 0
+    files = sorted(tmp_path.glob("*.nc"))
+    assert len(files) == 4
+    for path in files:
+        with xr.open_dataset(path) as held:
+            coordinates = [str(name) for name in held.coords]
+        with netCDF4.Dataset(path) as file:
+            assert file.history
+            assert coordinates
+            assert all("_FillValue" not in file[name].ncattrs() for name in coordinates)
+            flagged = [each for each in file.variables.values() if "flag_values" in each.ncattrs()]
+            assert all(each.flag_values.dtype == each.dtype for each in flagged)
+            assert bool(flagged) == (path.stem != "places")
 
 
 @pytest.mark.slow

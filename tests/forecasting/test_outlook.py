@@ -51,7 +51,8 @@ def test_weather_that_ends_too_early_or_is_of_no_use_is_refused(
 ) -> None:
     store, wind = ended
     with pytest.raises(
-        ValueError, match=r"wind.nc.* covers .* 2020-01-04T23:00:00, .* needs 2020-01-04T08:00:00 to"
+        ValueError,
+        match=r"T23:00:00, the forecast from the store's last state needs 2020-01-04T08:00:00 to .* fewer leads",
     ):
         forecast(checkpoint, store, start="latest", leads=40, forcing=wind)
     with pytest.raises(ValueError, match="the checkpoint needs none; leave --forcing out"):

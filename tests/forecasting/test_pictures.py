@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from forecasting import animate, draw_hovmoeller, draw_map, save_stations, stations
+from forecasting import animate, draw_hovmoeller, draw_map, save_stations, station_files, stations
 from forecasting.animation import DPI, _Film
 from forecasting.fields import COLOURS, SIGNED, field_of
 from forecasting.hovmoeller import section_of
@@ -264,6 +264,15 @@ def test_time_series_are_those_of_the_nearest_cell_with_mean_and_spread_of_membe
     assert [rows[0][key] for key in ("station", "variable", "lead_hours")] == ["buoy", "zos", "1"]
     with Image.open(save_stations(found, tmp_path / "s.png")) as image:
         assert min(image.size) > 300
+    # The last panel, of the current, has the legend, and no gauge is in it
+    found["zos_gauge"] = found["zos"] + 0.1
+    legend = station_files._figure(found).axes[-1].get_legend()
+    assert {words.get_text() for words in legend.get_texts()} == {
+        "± spread of members",
+        "forecast, mean of members",
+        "gauge",
+        "truth",
+    }
 
 
 def test_a_gauge_is_brought_to_the_mean_of_the_truth(tmp_path: Path) -> None:
@@ -285,11 +294,33 @@ def test_a_gauge_is_brought_to_the_mean_of_the_truth(tmp_path: Path) -> None:
         stations(ds, {}, variables=["uo"], gauges=[tmp_path / "pier.csv"])
 
 
+def test_a_truth_of_another_sea_gives_no_series() -> None:
+    """Rows and columns of one grid are other places on another: they would be drawn as the truth of the place."""
+    ds, here = product(regular=True), {"a": (59.2, 3.5)}
+    truth = as_truth(product("truth", regular=True))
+    assert "uo_truth" in stations(ds, here, truth=truth)
+    moved = truth.assign_coords(longitude=truth["longitude"] + 1)
+    for wrong, said in (
+        (moved, "the truth lies on another grid than the forecast"),
+        (truth.drop_vars("uo"), "the truth does not hold uo, which is asked for"),
+        (
+            truth.assign_coords(time=truth["time"] + np.timedelta64(9, "D")),
+            "holds none of the forecast's times",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            stations(ds, here, truth=wrong)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ({"places": {}}, "no place was given; give one as lon,lat"),
-        ({"places": {"far": (10.0, 10.0)}}, "far at 10 N, 10 E lies .* km outside the domain"),
+        (
+            {"places": {"a": (60.0, 4.0)}, "depth": 5.0},
+            "uo, vo, zos of the forecast have no depths, and 5 m is",
+        ),
+        ({"places": {"far": (10.0, 10.0)}}, "the place far at 10 N, 10 E lies .* km outside the domain"),
         (
             {"places": {"a": (60.0, 4.0)}, "variables": ["so"]},
             "'so' is not in the forecast, which holds uo, vo, zos",
@@ -299,6 +330,35 @@ def test_a_gauge_is_brought_to_the_mean_of_the_truth(tmp_path: Path) -> None:
 def test_places_that_cannot_be_are_refused(words: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         stations(product(regular=True), **words)
+
+
+@pytest.mark.parametrize(
+    ("along", "said"),
+    [
+        ("nan,60:3,60", "neither latitude nor longitude nor a line"),
+        ("3,60:3,160", "neither latitude nor longitude nor a line"),
+        ("3,60:183,-60", "antipodes, between which every way is shortest"),
+    ],
+)
+def test_a_line_that_cannot_be_is_refused(along: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        section_of(Grid.from_dataset(product(regular=True)), along)
+
+
+def test_a_map_at_a_depth_is_of_the_nearest_level_and_none_is_made_up() -> None:
+    ds = product()
+    ds["zos"] = ds["zos"].expand_dims(depth=[5.0, 15.0, 40.0], axis=2) * xr.DataArray(
+        [1.0, 2.0, 3.0], dims="depth"
+    )
+    field = field_of(ds, variable="zos", lead=1, depth=14.0)
+    assert field.label.endswith(" at 15 m")
+    np.testing.assert_array_equal(field.values, ds["zos"].isel(init_time=0, lead_time=0, depth=1))
+    with pytest.raises(
+        ValueError, match=r"1000 m is not in the forecast, whose levels .* lie at 5, 15, 40 m"
+    ):
+        field_of(ds, variable="zos", lead=1, depth=1000.0)
+    with pytest.raises(ValueError, match="'uo' has no depths, and 5 m is asked for"):
+        field_of(ds, variable="uo", lead=1, depth=5.0)
 
 
 def test_the_verbs_draw_what_they_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,5 +378,17 @@ def test_the_verbs_draw_what_they_are_asked_for(tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
     assert oceanop("stations", file, "--at", "here", "--to", tmp_path / "s.csv") == 2
     assert "--at here: expected longitude,latitude" in capsys.readouterr().err
+    for place in ("nan,59.2", "59.2,103.5"):
+        assert oceanop("stations", file, "--at", place, "--to", tmp_path / "s.csv") == 2
+        assert f"--at {place}: there is no such place; give the longitude first" in capsys.readouterr().err
+    assert oceanop("map", file, "--variable", "zos", "--lead", "1,", "--to", tmp_path / "m.png") == 2
+    assert "--lead 1,: expected leads separated by commas" in capsys.readouterr().err
+    assert (
+        oceanop("map", tmp_path / "m.png", "--variable", "zos", "--lead", "1", "--to", tmp_path / "n.png")
+        == 2
+    )
+    assert (
+        "m.png cannot be read as a forecast (neither NetCDF nor Zarr); give a file" in capsys.readouterr().err
+    )
     with pytest.raises(ValueError, match="25 leads were asked for, and a page has 1 to 24"):
         draw_map(product(), variable="uo", lead=[1] * 25, to=tmp_path / "m.png")

@@ -234,7 +234,8 @@ def test_a_forecast_without_settings_or_cost_still_has_its_page(
     tmp_path: Path, forecasts: dict[str, xr.Dataset], scores: xr.Dataset
 ):
     cut = {name: ds.isel(lead_time=[5]) for name, ds in forecasts.items() if name != "FNO"}
-    part = scores.sel(lead_hours=["6", "all"], forecaster=list(cut))
+    part = scores.sel(forecaster=list(cut))
+    part.attrs |= {"members": '{"FNOtD": 5}', "starts": "3 from 2015-11-17 to 2015-11-19"}
     path = write_report(
         tmp_path,
         scores=part,
@@ -245,7 +246,11 @@ def test_a_forecast_without_settings_or_cost_still_has_its_page(
     )
     page = path.read_text(encoding="utf-8")
     assert 'id="cost"' not in page
-    assert "single start" in page
+    assert "The first of 3 starts, 2015-11-17 21:00 UTC." in page
+    assert "Forecasts with members, FNOtD (5), count by the mean of these" in page
+    # Fields of one lead were kept for maps, and six leads were scored
+    assert '<th scope="row">Leads</th><td>6, 1 h to 6 h</td>' in page
+    assert "1 of 6 leads are shown, evenly chosen." in page
 
 
 def browse(target: Path, profile: Path) -> tuple[str, list[str]]:

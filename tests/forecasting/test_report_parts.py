@@ -11,7 +11,7 @@ import pytest
 
 from forecasting import atlas, verdicts
 from forecasting.curves import chart
-from forecasting.findings import chosen_hours
+from forecasting.findings import chosen_hours, score_rows
 from forecasting.lines import COLOURS, Line, line_styles
 from forecasting.packing import Scale, packed, script_json, unpacked
 from forecasting.projection import cells_of
@@ -69,6 +69,8 @@ def test_the_fields_of_the_page_are_those_of_the_forecast() -> None:
     cells = cells_of(truth)
     found = atlas.atlas_of({"FNOtD": own}, truth, ["FNOtD"], cells)
     assert found.notes == []
+    more = atlas.atlas_of({}, truth, [], cells, scored=1000)
+    assert more.notes == [f"{LEADS} of 1000 leads are shown, evenly chosen."]
     assert [lead["hours"] for lead in found.data["leads"]] == list(range(1, LEADS + 1))
     for name in ("uo", "zos"):
         scale = Scale(found.data["scales"][name]["low"], found.data["scales"][name]["step"])
@@ -157,9 +159,35 @@ def test_a_verdict_is_told_by_lead(kinds: str, words: str) -> None:
     assert verdicts.in_words(list(range(1, len(kinds) + 1)), [names[kind] for kind in kinds]) == words
 
 
+def test_best_is_what_a_reader_sees_as_the_smallest() -> None:
+    """0.1035 and 0.1034 are 0.104 and 0.103; 0.1031 is 0.103, too."""
+    values = {"a": 0.1035001, "b": 0.1034, "c": 0.1031}
+    table = pd.DataFrame(
+        [
+            {
+                "forecaster": name,
+                "variable": "zos",
+                "metric": "rmse",
+                "band": "all",
+                "lead_hours": "1",
+                "value": value,
+            }
+            for name, value in values.items()
+        ]
+    )
+    found = score_rows(table, "zos", "rmse", ["1"], [])
+    assert [(row.cells[0], row.best[0]) for row in found] == [
+        ("0.104", False),
+        ("0.103", True),
+        ("0.103", True),
+    ]
+
+
 def test_leads_of_a_long_forecast_are_chosen_up_to_its_end() -> None:
     short = pd.DataFrame({"lead_hours": [*(str(hour) for hour in range(1, 22)), "all"]})
     assert chosen_hours(short) == ["1", "3", "6", "12", "18", "21"]
+    middle = pd.DataFrame({"lead_hours": [*(str(hour) for hour in range(1, 31)), "all"]})
+    assert chosen_hours(middle) == ["1", "3", "6", "12", "18", "30"]
     long = pd.DataFrame({"lead_hours": [*(str(hour) for hour in range(1, 241)), "all"]})
     assert chosen_hours(long) == ["1", "3", "12", "24", "72", "240"]
 
@@ -194,7 +222,7 @@ def test_a_section_is_there_when_its_rows_are_with_the_unit_that_they_tell() -> 
     assert by_lead.data["y"] == "CRPS (m)"
     assert by_lead.data["traces"][0]["y"] == [0.05, 0.06]
     (spectrum,) = sections["spectra"].charts
-    assert (spectrum.data["x"], spectrum.data["y"]) == ("km", "Power spectrum ((m)²)")
+    assert (spectrum.data["x"], spectrum.data["y"]) == ("wavelength (km)", "Power spectrum ((m)²)")
     # A band stands where both its ends are equally many times away
     np.testing.assert_allclose(spectrum.data["places"], np.array([10, 20, 40, 80]) * np.sqrt(2), rtol=1e-4)
     (counts,) = sections["thresholds"].tables
