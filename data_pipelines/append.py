@@ -3,7 +3,8 @@
 The cells of the mask stay those of the first build. Splits that were asked for by their times keep these times, so that
 one that reaches beyond the old end takes up the new days inside it; of the default ones the last in time is prolonged
 to the new end, and the others stay as they are. Statistics are remade of the splits that grew, and of no other, so that
-what a model was trained by does not change under it.
+what a model was trained by does not change under it. They are files of their own, and renewed just before the new days
+are shown: where a kill comes between, they count days that are shown once the same command has gone on.
 """
 
 import json
@@ -28,12 +29,13 @@ from data_pipelines.build import (
     missing,
     outdated,
     put_statistics,
-    require_space,
 )
+from data_pipelines.engine.beforehand import require_space
 from data_pipelines.engine.ledger import Ledger, digest, load_mask
 from data_pipelines.engine.shards import settle
 from data_pipelines.levels import on_levels
 from data_pipelines.plan import Plan, Progress
+from data_pipelines.remarks import DUPLICATES, SKIPPED, Record, read_remarks, remark_attributes
 from data_pipelines.splits import Splits, checked_splits, read_splits
 from data_pipelines.statistics import moving_variables
 from data_pipelines.store import encoded_times, open_store, read_root, replace_root
@@ -92,6 +94,7 @@ def append(
     options: Mapping[str, Any],
     *,
     stamp: str,
+    skipped: Sequence[Record],
     ledger: Ledger,
     means: Means,
     progress: Progress,
@@ -108,6 +111,8 @@ def append(
         Those it was made with.
     stamp
         Now, for the history.
+    skipped
+        What is left out of the new files.
 
     Raises
     ------
@@ -153,9 +158,18 @@ def append(
             "sources": json.dumps(list(files)),
             "request": wanted,
             "splits": json.dumps(grown),
+            **_remarks(root["attributes"], skipped, plan.duplicates),
         },
     )
     ledger.record({"commit": {**ledger.committed, "steps": len(times)}})
+
+
+def _remarks(
+    attributes: Mapping[str, Any], skipped: Sequence[Record], duplicates: Sequence[Record]
+) -> dict[str, str]:
+    """Root attributes that tell what is left out of the store's first files and of the new ones."""
+    before = read_remarks(attributes)
+    return remark_attributes([*before.get(SKIPPED, ()), *skipped], [*before.get(DUPLICATES, ()), *duplicates])
 
 
 def repair_commit(target: Path, ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.profiles import profile_named
 from data_pipelines.remarks import Record, remark_attributes, tell
-from data_pipelines.resumable import sole_writer
+from data_pipelines.resumable import sole_writer, told_when_full
 from data_pipelines.schema import DamageError
 from data_pipelines.series import Depths, parsed_depths
 from data_pipelines.skipping import skipped_file, sound_files
@@ -205,6 +205,7 @@ def ingest(
     elif _is_done(target, files, options):
         return target
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_when_full(target))
         stack.enter_context(sole_writer(target))
         identities.save()
         ledger = Ledger(target)
@@ -227,7 +228,15 @@ def ingest(
         told = progress or (lambda what, done, total: None)
         if append:
             append_days(
-                target, plan, files, options, stamp=_stamp(), ledger=ledger, means=means, progress=told
+                target,
+                plan,
+                files,
+                options,
+                stamp=_stamp(),
+                skipped=skipped,
+                ledger=ledger,
+                means=means,
+                progress=told,
             )
             tell(skipped, plan.duplicates)
             return target
