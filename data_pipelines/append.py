@@ -8,6 +8,7 @@ are shown: where a kill comes between, they count days that are shown once the s
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def new_files(
     Raises
     ------
     ValueError
-        If the store was made with other options or of other contents, or cannot be appended to.
+        If the store was made with other options, or cannot be appended to.
     """
     root = read_root(target)  # says where there is none
     attributes = {} if root is None else root["attributes"]
@@ -73,13 +74,6 @@ def new_files(
             f"{target}: boundary values are brought over for all of a domain's time together, and cannot be appended; "
             "ingest all files to a new store."
         )
-    held = {(file["role"], file["name"]): file for file in kept["files"]}
-    for file in files:
-        before = held.get((file["role"], file["name"]), file)
-        if file["role"] == "source" and before != file:
-            raise ValueError(
-                f"{file['name']} is in {target} already, with another content; ingest all files to a new store."
-            )
     known = json.loads(json.dumps(list(files)))
     return [file not in kept["files"] for file in known], [
         *kept["files"],
@@ -121,7 +115,7 @@ def append(
         store has sea; the store stays as it was.
     """
     with open_store(target) as ds:
-        plan = _fitting(target, ds, plan, ledger)
+        plan = _fitting(target, ds, plan, ledger, files)
         times = np.concatenate([ds["time"].values.astype(plan.times.dtype), plan.times])
         offset, splits, mask = ds.sizes["time"], read_splits(ds), ds["mask"].to_numpy() > 0.5
     grown = _grown(splits, times, offset, options["splits"])
@@ -181,7 +175,7 @@ def repair_commit(target: Path, ledger: Ledger) -> None:
         ledger.record({"commit": {**ledger.whole, "steps": begun["steps"]}})
 
 
-def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger) -> Plan:
+def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger, files: Files) -> Plan:
     """The plan on the store's levels; refuses one that does not go on where the store ends."""
     where, times = plan.ocean[0].where, ds["time"].values
     if ledger.committed is None:
@@ -194,6 +188,12 @@ def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger) -> Plan:
             "calendar."
         )
     if milliseconds(plan.times)[0] <= milliseconds(times)[-1]:
+        # Another folder's file of the same name may hold later days; one that does not is the old one, changed
+        names = Counter(file["name"] for file in files if file["role"] == "source")
+        if changed := [name for name, count in names.items() if count > 1]:
+            raise ValueError(
+                f"{', '.join(changed)} is in {target} already, with another content; ingest all files to a new store."
+            )
         raise ValueError(
             f"{where} begins at {text(plan.times[0])}, and {target} holds steps up to {text(times[-1])}; only later "
             "days can be appended. Leave such files out, or ingest all of them to a new store."

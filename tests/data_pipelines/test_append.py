@@ -292,3 +292,15 @@ def test_what_is_left_out_of_new_days_is_told_with_that_of_the_first(
     assert open_store(store).sizes["time"] == 22
     ingest(days[2], to=store, append=True, **options)
     assert len(describe(store)["skipped"]) == 2
+
+
+def test_later_days_may_have_the_name_of_earlier_ones(days: list[Path], tmp_path: Path) -> None:
+    """As where every year or month has a folder of its own."""
+    for number in (0, 1):
+        (tmp_path / str(number)).mkdir()
+        shutil.copy(days[number], tmp_path / str(number) / "day.nc")
+    store = ingest(tmp_path / "0/day.nc", to=tmp_path / "s.zarr")
+    both = [tmp_path / "0/day.nc", tmp_path / "1/day.nc"]
+    ingest(both, to=store, append=True)
+    assert ingest(both, to=store, append=True) == store
+    np.testing.assert_array_equal(open_store(store)["zos"], np.concatenate([sea(12, 0), sea(12, 1)]))
