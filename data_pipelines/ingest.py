@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from data_pipelines import provenance
 from data_pipelines.append import append as append_days
 from data_pipelines.append import new_files, repair_commit
 from data_pipelines.boundary import with_boundary
 from data_pipelines.build import Means, build
 from data_pipelines.duplicates import require_policy
+from data_pipelines.engine.crew import OPEN_FILES
 from data_pipelines.engine.ledger import Ledger, digest, folder_of
 from data_pipelines.grid_change import GridAsked, box_of, read_grid
 from data_pipelines.levels import without_dry_levels
@@ -207,6 +210,8 @@ def ingest(
     with contextlib.ExitStack() as stack:
         stack.enter_context(told_when_full(target))
         stack.enter_context(sole_writer(target))
+        # What HDF5 keeps of an open file is a megabyte, of however few bytes the header is
+        stack.enter_context(xr.set_options(file_cache_maxsize=OPEN_FILES))
         identities.save()
         ledger = Ledger(target)
         request = provenance.request(files, options)

@@ -68,7 +68,6 @@ class Crew:
         self._executor: Any = None
 
     def __enter__(self) -> "Crew":
-        self._stack.enter_context(xr.set_options(file_cache_maxsize=OPEN_FILES))
         for left in [*self.folder.glob("shared-*.pickle"), *self.folder.glob("masks/*.partial")]:
             left.unlink(missing_ok=True)  # by a build that was killed
         return self
