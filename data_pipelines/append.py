@@ -3,10 +3,12 @@
 The cells of the mask stay those of the first build. Splits that were asked for by their times keep these times, so that
 one that reaches beyond the old end takes up the new days inside it; of the default ones the last in time is prolonged
 to the new end, and the others stay as they are. Statistics are remade of the splits that grew, and of no other, so that
-what a model was trained by does not change under it.
+what a model was trained by does not change under it. They are files of their own, and renewed just before the new days
+are shown: where a kill comes between, they count days that are shown once the same command has gone on.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +30,13 @@ from data_pipelines.build import (
     missing,
     outdated,
     put_statistics,
-    require_space,
 )
+from data_pipelines.engine.beforehand import require_space
 from data_pipelines.engine.ledger import Ledger, digest, load_mask
 from data_pipelines.engine.shards import settle
 from data_pipelines.levels import on_levels
 from data_pipelines.plan import Plan, Progress
+from data_pipelines.remarks import DUPLICATES, SKIPPED, Record, read_remarks, remark_attributes
 from data_pipelines.splits import Splits, checked_splits, read_splits
 from data_pipelines.statistics import moving_variables
 from data_pipelines.store import encoded_times, open_store, read_root, replace_root
@@ -50,7 +53,7 @@ def new_files(
     Raises
     ------
     ValueError
-        If the store was made with other options or of other contents, or cannot be appended to.
+        If the store was made with other options, or cannot be appended to.
     """
     root = read_root(target)  # says where there is none
     attributes = {} if root is None else root["attributes"]
@@ -71,13 +74,6 @@ def new_files(
             f"{target}: boundary values are brought over for all of a domain's time together, and cannot be appended; "
             "ingest all files to a new store."
         )
-    held = {(file["role"], file["name"]): file for file in kept["files"]}
-    for file in files:
-        before = held.get((file["role"], file["name"]), file)
-        if file["role"] == "source" and before != file:
-            raise ValueError(
-                f"{file['name']} is in {target} already, with another content; ingest all files to a new store."
-            )
     known = json.loads(json.dumps(list(files)))
     return [file not in kept["files"] for file in known], [
         *kept["files"],
@@ -92,6 +88,7 @@ def append(
     options: Mapping[str, Any],
     *,
     stamp: str,
+    skipped: Sequence[Record],
     ledger: Ledger,
     means: Means,
     progress: Progress,
@@ -108,6 +105,8 @@ def append(
         Those it was made with.
     stamp
         Now, for the history.
+    skipped
+        What is left out of the new files.
 
     Raises
     ------
@@ -116,7 +115,7 @@ def append(
         store has sea; the store stays as it was.
     """
     with open_store(target) as ds:
-        plan = _fitting(target, ds, plan, ledger)
+        plan = _fitting(target, ds, plan, ledger, files)
         times = np.concatenate([ds["time"].values.astype(plan.times.dtype), plan.times])
         offset, splits, mask = ds.sizes["time"], read_splits(ds), ds["mask"].to_numpy() > 0.5
     grown = _grown(splits, times, offset, options["splits"])
@@ -153,9 +152,18 @@ def append(
             "sources": json.dumps(list(files)),
             "request": wanted,
             "splits": json.dumps(grown),
+            **_remarks(root["attributes"], skipped, plan.duplicates),
         },
     )
     ledger.record({"commit": {**ledger.committed, "steps": len(times)}})
+
+
+def _remarks(
+    attributes: Mapping[str, Any], skipped: Sequence[Record], duplicates: Sequence[Record]
+) -> dict[str, str]:
+    """Root attributes that tell what is left out of the store's first files and of the new ones."""
+    before = read_remarks(attributes)
+    return remark_attributes([*before.get(SKIPPED, ()), *skipped], [*before.get(DUPLICATES, ()), *duplicates])
 
 
 def repair_commit(target: Path, ledger: Ledger) -> None:
@@ -167,7 +175,7 @@ def repair_commit(target: Path, ledger: Ledger) -> None:
         ledger.record({"commit": {**ledger.whole, "steps": begun["steps"]}})
 
 
-def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger) -> Plan:
+def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger, files: Files) -> Plan:
     """The plan on the store's levels; refuses one that does not go on where the store ends."""
     where, times = plan.ocean[0].where, ds["time"].values
     if ledger.committed is None:
@@ -180,6 +188,12 @@ def _fitting(target: Path, ds: xr.Dataset, plan: Plan, ledger: Ledger) -> Plan:
             "calendar."
         )
     if milliseconds(plan.times)[0] <= milliseconds(times)[-1]:
+        # Another folder's file of the same name may hold later days; one that does not is the old one, changed
+        names = Counter(file["name"] for file in files if file["role"] == "source")
+        if changed := [name for name, count in names.items() if count > 1]:
+            raise ValueError(
+                f"{', '.join(changed)} is in {target} already, with another content; ingest all files to a new store."
+            )
         raise ValueError(
             f"{where} begins at {text(plan.times[0])}, and {target} holds steps up to {text(times[-1])}; only later "
             "days can be appended. Leave such files out, or ingest all of them to a new store."

@@ -206,9 +206,9 @@ class Bridge:
             for part, size in zip((rows, columns), series.positions.shape, strict=True)
         )
         parent = series.positions.crop(rows, columns)
-        cell = _cell(parent)
+        cell = cell_size(parent)
         valid = _always_valid(series, steps, rows, columns)
-        domain = bilinear_weights(parent, target)[1] | (_distance(parent, None, target) <= BESIDE * cell)
+        domain = bilinear_weights(parent, target)[1] | (distance_to(parent, None, target) <= BESIDE * cell)
         levels: list[Regridder | None] = []
         known = []
         for usable, sea in zip(valid, seas, strict=True):
@@ -217,7 +217,7 @@ class Bridge:
                 known.append(np.zeros(target.shape, dtype=bool))
                 continue
             levels.append(regridder := Regridder.between(parent, target, usable))
-            near_enough = _distance(parent, usable, target) <= REACH * cell
+            near_enough = distance_to(parent, usable, target) <= REACH * cell
             known.append(sea & domain & (regridder.inside | near_enough))
         top = levels[0]
         inside = np.zeros(target.shape, dtype=bool) if top is None else top.inside
@@ -269,14 +269,14 @@ def _parts(steps: NDArray[np.int64], size: int) -> Iterator[list[int]]:
         yield steps[begin : begin + size].tolist()
 
 
-def _cell(positions: Positions) -> float:
+def cell_size(positions: Positions) -> float:
     """Median distance of neighbouring cells along the coarser axis, m."""
     centres = on_sphere(positions.latitude, positions.longitude)
     along = [np.linalg.norm(np.diff(centres, axis=axis), axis=-1) for axis in (0, 1)]
     return EARTH_RADIUS * max(float(np.median(distance)) for distance in along if distance.size)
 
 
-def _distance(source: Positions, usable: Mask | None, target: Positions) -> NDArray[np.float64]:
+def distance_to(source: Positions, usable: Mask | None, target: Positions) -> NDArray[np.float64]:
     """Distance of each target from the nearest (usable) source cell, m, ``[Y, X]``."""
     points = on_sphere(source.latitude, source.longitude)
     tree = cKDTree(points.reshape(-1, 3) if usable is None else points[usable])

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from data_pipelines.boundary import make_bridges
+from data_pipelines.engine.beforehand import require_near, require_space
 from data_pipelines.engine.crew import DEFAULT_MEMORY, Crew, default_workers
 from data_pipelines.engine.layout import lay_out, sea_floor
 from data_pipelines.engine.ledger import Ledger, load_mask, save_mask
@@ -81,6 +81,8 @@ def build(
     ocean = [task for number, series in enumerate(plan.ocean) for task in cut(site, "ocean", number, series)]
     others = [task for task in all_tasks(site) if task.kind != "ocean"]
     require_space(site, missing(ledger, site, [*ocean, *others]))
+    guess = _at_the_ends(plan)
+    require_near(plan, guess if guess.ndim == 2 else guess[0])
     with crew_for(site, ledger, [*ocean, *others], means) as crew:
         work = Work(crew, ledger, progress)
         if plan.coarsening.changes:
@@ -95,7 +97,7 @@ def build(
             wet = _common(site, ledger, found)
             site = replace(site, wet=wet, cells=_on_target(plan, wet))
         else:
-            site = replace(site, cells=_at_the_ends(plan))
+            site = replace(site, cells=guess)
         work.do(site, missing(ledger, site, ocean))
         if site.wet is None:
             wet = _common(site, ledger, _finite_of(ledger, plan, ocean, state=True))
@@ -221,29 +223,6 @@ def outdated(ledger: Ledger, site: Site, tasks: Iterable[Task]) -> list[Task]:
         for name in task.names
         if ledger.blocks[name, task.shard]["measured"] != site.measured(name, task.first, task.stop)
     ]
-
-
-def require_space(site: Site, tasks: list[Task]) -> None:
-    """Refuse to begin what cannot fit on the disk.
-
-    Raises
-    ------
-    ValueError
-        Naming what is needed and what is free.
-    """
-    needed = 0
-    for task in tasks:
-        for name in task.names:
-            document = site.documents[name]
-            whole = 4 * steps_of(document) * int(np.prod(document["shape"][1:]))
-            # How far fields can be squeezed is not known before; to a third is far
-            needed += whole if document["codecs"][0]["name"] != "sharding_indexed" else whole // 3
-    free = shutil.disk_usage(site.target).free
-    if needed > free:
-        raise ValueError(
-            f"{site.target} needs {needed / 1e9:.1f} GB more, and its disk has {free / 1e9:.1f} GB free; free some of "
-            "it, give a path on another disk with --to, or keep less with --variables, --depths, --region or --coarsen."
-        )
 
 
 def crew_for(site: Site, ledger: Ledger, tasks: list[Task], means: Means) -> Crew:

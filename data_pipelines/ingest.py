@@ -9,19 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from data_pipelines import provenance
 from data_pipelines.append import append as append_days
 from data_pipelines.append import new_files, repair_commit
 from data_pipelines.boundary import with_boundary
 from data_pipelines.build import Means, build
 from data_pipelines.duplicates import require_policy
+from data_pipelines.engine.crew import OPEN_FILES
 from data_pipelines.engine.ledger import Ledger, digest, folder_of
 from data_pipelines.grid_change import GridAsked, box_of, read_grid
 from data_pipelines.levels import without_dry_levels
 from data_pipelines.plan import Progress, box, make_plan
 from data_pipelines.profiles import profile_named
 from data_pipelines.remarks import Record, remark_attributes, tell
-from data_pipelines.resumable import sole_writer
+from data_pipelines.resumable import sole_writer, told_when_full
 from data_pipelines.schema import DamageError
 from data_pipelines.series import Depths, parsed_depths
 from data_pipelines.skipping import skipped_file, sound_files
@@ -205,7 +208,10 @@ def ingest(
     elif _is_done(target, files, options):
         return target
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_when_full(target))
         stack.enter_context(sole_writer(target))
+        # What HDF5 keeps of an open file is a megabyte, of however few bytes the header is
+        stack.enter_context(xr.set_options(file_cache_maxsize=OPEN_FILES))
         identities.save()
         ledger = Ledger(target)
         request = provenance.request(files, options)
@@ -227,7 +233,15 @@ def ingest(
         told = progress or (lambda what, done, total: None)
         if append:
             append_days(
-                target, plan, files, options, stamp=_stamp(), ledger=ledger, means=means, progress=told
+                target,
+                plan,
+                files,
+                options,
+                stamp=_stamp(),
+                skipped=skipped,
+                ledger=ledger,
+                means=means,
+                progress=told,
             )
             tell(skipped, plan.duplicates)
             return target

@@ -1,6 +1,7 @@
 """A long build that may be killed: one writer at a time, and the state that it goes on from."""
 
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -43,6 +44,25 @@ def sole_writer(target: Path) -> Iterator[None]:
             ended.set()
             beat.join()
             lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_when_full(target: Path) -> Iterator[None]:
+    """Say of a full disk what to do about it, whoever met it: a worker, the ledger or the metadata.
+
+    Raises
+    ------
+    ValueError
+        If the disk, or what its user may take of it, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ValueError(
+            f"{target}: the disk is full; free some of it. The same command goes on with what is missing."
+        ) from error
 
 
 def _taken(lock: Path, target: Path) -> IO[str]:

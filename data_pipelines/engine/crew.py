@@ -1,7 +1,6 @@
 """Who does the tasks: this process, others of this machine, or a Dask cluster; no more at once than memory allows."""
 
 import contextlib
-import errno
 import functools
 import multiprocessing
 import os
@@ -69,7 +68,6 @@ class Crew:
         self._executor: Any = None
 
     def __enter__(self) -> "Crew":
-        self._stack.enter_context(xr.set_options(file_cache_maxsize=OPEN_FILES))
         for left in [*self.folder.glob("shared-*.pickle"), *self.folder.glob("masks/*.partial")]:
             left.unlink(missing_ok=True)  # by a build that was killed
         return self
@@ -85,7 +83,7 @@ class Crew:
         Raises
         ------
         ValueError
-            What the first task that failed says; or that a worker died, or the disk is full.
+            What the first task that failed says; or that a worker died.
         """
         waiting = list(tasks)
         if not waiting:
@@ -100,12 +98,6 @@ class Crew:
             raise ValueError(
                 "a worker was killed, as the system does with one that takes too much memory; give fewer --workers or "
                 "less --memory. The same command goes on with what is missing."
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise ValueError(
-                f"{site.target}: the disk is full; free some of it. The same command goes on with what is missing."
             ) from error
 
     def _shared(self, work: Work, site: Any, tasks: Sequence[Any]) -> Iterator[tuple[Any, list[Any]]]:

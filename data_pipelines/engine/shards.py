@@ -61,10 +61,14 @@ def write_aside(target: Path, name: str, document: Document, shard: int, block: 
     partial = f"{file}.{uuid.uuid4().hex}.partial"
     path = target / partial
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as stream:
-        stream.write(content.data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with open(path, "wb") as stream:
+            stream.write(content.data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)  # a full disk has no place for what is half written
+        raise
     return {
         "variable": name,
         "shard": shard,

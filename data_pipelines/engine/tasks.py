@@ -202,10 +202,27 @@ def _fields(site: Site, task: Task, begin: int) -> tuple[Fields, str | None, dic
     if task.kind == "ocean":
         return result, *_read_ocean(site, task, start, begin, result)
     bring = _weather if task.kind == "weather" else _boundary
-    steps = slice(start - site.offset, task.stop - site.offset)
-    for name, block in bring(site, task, steps).items():
-        result[name][start - begin :] = block
+    for steps in _stretches(site, task, start - site.offset, task.stop - site.offset):
+        for name, block in bring(site, task, steps).items():
+            at = steps.start + site.offset - begin
+            result[name][at : at + len(block)] = block
     return result, None, {}
+
+
+def _stretches(site: Site, task: Task, first: int, stop: int) -> Iterator[slice]:
+    """Steps of the ocean for which weather or a parent is read at once; each needs two of theirs at most."""
+    series, way = site.series(task.kind, task.series), _way(site, task)
+    levels = 1 if series.depths is None else len(series.depths)
+    read = (way.rows.stop - way.rows.start) * (way.columns.stop - way.columns.start) * len(series.names)
+    size = 4 * levels * max(read, int(np.prod(site.plan.target.shape)))
+    most = max(READ_BYTES // (2 * size), 1)
+    for begin in range(first, stop, most):
+        yield slice(begin, min(begin + most, stop))
+
+
+def _way(site: Site, task: Task) -> Regridder | Bridge:
+    """From the grid of a task's series to the ocean's cells."""
+    return (site.regridders if task.kind == "weather" else site.bridges)[task.series]
 
 
 def _read_ocean(

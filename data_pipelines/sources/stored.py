@@ -26,6 +26,7 @@ from data_pipelines.times import Times, text
 from data_pipelines.units import conversion
 from oceanop.variables import Variable
 
+_PLANES_BYTES = 8 * 2**20  # of float32 inflated at once where a part of every plane is wanted
 _NO_UNIT = {"1", "1.0", "", "-", "nondimensional", "dimensionless", "none"}
 
 
@@ -103,8 +104,19 @@ class Stored:
             return None
         vertical = [] if self.vertical is None else [self.vertical]
         dims = [self.time_dim, *vertical, self.y_dim, self.x_dim]
-        whole = read_direct(self.array, dims, steps, levels if vertical else None)
-        return None if whole is None else whole[..., rows, columns]
+        first, stop, _ = steps.indices(self.array.sizes[self.time_dim])
+        # Whole planes are inflated, and of a small region of large ones no more may be held than of a large region
+        most = max(_PLANES_BYTES // (4 * len(levels) * self.shape[0] * self.shape[1]), 1)
+        if stop - first <= most or (rows, columns) == tuple(slice(0, size) for size in self.shape):
+            most = max(stop - first, 1)
+        parts = []
+        for begin in range(first, stop, most):
+            part = slice(begin, min(begin + most, stop))
+            whole = read_direct(self.array, dims, part, levels if vertical else None)
+            if whole is None:
+                return None
+            parts.append(whole[..., rows, columns] if part == steps else whole[..., rows, columns].copy())
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
 
     def _read_by_library(self, steps: slice, levels: list[int], rows: slice, columns: slice) -> NDArray[Any]:
         """A block ``[(t,) (z,) y, x]`` as xarray reads it."""

@@ -80,7 +80,9 @@ def ingest(
             "pay where absent."
         ),
     ] = None,
-    memory: Annotated[str, typer.Option(help="Of all workers together, as in 4GB or 500MB.")] = "4GB",
+    memory: Annotated[
+        str | None, typer.Option(help="Of all workers together, as in 500MB or 2GiB; 4GiB where absent.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -93,6 +95,7 @@ def ingest(
     Later days: oceanop ingest norkyst-*.nc --forcing arome-*.nc --coarsen 4 --append --to norway.zarr
     """
     from data_pipelines import ingest as run_ingest
+    from data_pipelines.engine.crew import DEFAULT_MEMORY
 
     with console.remarks("ingest"), console.progress("ingest", quiet=quiet) as report:
         store = run_ingest(
@@ -117,7 +120,7 @@ def ingest(
             profile=profile,
             append=append,
             workers=words.workers(workers),
-            memory=words.size(memory),
+            memory=words.memory(memory, DEFAULT_MEMORY),
             progress=report,
         )
     console.out.print(f"{store}")

@@ -1,6 +1,5 @@
 """What words on the command line mean, and how facts are told in lines."""
 
-import re
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -101,14 +100,6 @@ def workers(word: str | None) -> int | str | None:
             f"--workers {word}: expected a number from 1, or an address like tcp://localhost:8786."
         )
     return int(word)
-
-
-def size(word: str) -> int:
-    """Bytes of ``--memory``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", word.strip())
-    if match is None:
-        raise ValueError(f"--memory {word}: expected a size like 4GB or 500MB.")
-    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
 def lines(facts: dict[str, Any], indent: int = 0) -> list[str]:

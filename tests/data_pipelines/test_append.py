@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
-from data_pipelines import ingest, open_store, read_statistics, verify
+from data_pipelines import describe, ingest, open_store, read_statistics, verify
 from data_pipelines.engine.crew import worker_context
 from data_pipelines.engine.ledger import Ledger
+from data_pipelines.remarks import IngestWarning
 from data_pipelines.store import read_root
 from tests.data_pipelines.ingest_worker import work
 from tests.data_pipelines.test_engine import contents, stop_at
@@ -269,3 +271,36 @@ def _require_sound(target: Path, kind: str) -> None:
     if root is not None and not root["attributes"]["complete"]:
         with pytest.raises(ValueError, match="not complete"):
             open_store(target)
+
+
+def test_what_is_left_out_of_new_days_is_told_with_that_of_the_first(
+    days: list[Path], write_file: Writer, tmp_path: Path
+) -> None:
+    """Damaged steps and steps that occur twice, of the first ingest and of an append."""
+    options = {"skip_bad": True, "duplicates": "first"}
+    for number in (0, 1):
+        with netCDF4.Dataset(days[number], "a") as file:
+            file["zos"][5] = np.nan
+    again = write_file("again.nc", {"zos": (LEVEL, "m", sea(1, 7))}, hours=[30])
+    with pytest.warns(IngestWarning, match="2020-01-01T10:00:00 is left out"):
+        store = ingest(days[0], to=tmp_path / "s.zarr", **options)
+    with pytest.warns(IngestWarning):
+        ingest([days[1], again], to=store, append=True, **options)
+    told = describe(store)
+    assert [record["time"] for record in told["skipped"]] == ["2020-01-01T10:00:00", "2020-01-02T10:00:00"]
+    assert [record["dropped"] for record in told["duplicates_dropped"]] == ["again.nc"]
+    assert open_store(store).sizes["time"] == 22
+    ingest(days[2], to=store, append=True, **options)
+    assert len(describe(store)["skipped"]) == 2
+
+
+def test_later_days_may_have_the_name_of_earlier_ones(days: list[Path], tmp_path: Path) -> None:
+    """As where every year or month has a folder of its own."""
+    for number in (0, 1):
+        (tmp_path / str(number)).mkdir()
+        shutil.copy(days[number], tmp_path / str(number) / "day.nc")
+    store = ingest(tmp_path / "0/day.nc", to=tmp_path / "s.zarr")
+    both = [tmp_path / "0/day.nc", tmp_path / "1/day.nc"]
+    ingest(both, to=store, append=True)
+    assert ingest(both, to=store, append=True) == store
+    np.testing.assert_array_equal(open_store(store)["zos"], np.concatenate([sea(12, 0), sea(12, 1)]))

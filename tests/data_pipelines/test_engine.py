@@ -1,8 +1,10 @@
 """A build goes on where it was stopped, by any workers, and what is on the disk can be proven."""
 
+import errno
 import json
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import xarray as xr
 
 from data_pipelines import ingest, open_store, read_statistics, sample_paths, save_store, verify
 from data_pipelines.engine.ledger import Ledger, load_mask, save_mask
+from data_pipelines.engine.shards import write_aside
 from data_pipelines.resumable import sole_writer
 from oceanop.cli import main
 
 Writer = Callable[..., Path]
 LEVEL = "sea_surface_height_above_geoid"
+PORTION = 2**19  # bytes read at once in the test of memory
 
 
 @pytest.fixture
@@ -186,7 +190,7 @@ def test_what_does_not_fit_is_told_before_the_first_field(
         ingest(file, to=tmp_path / "s.zarr", memory=1000)
     usage = type("usage", (), {"free": 10})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(ValueError, match=r"s\.zarr needs 0\.0 GB more, and its disk has 0\.0 GB free"):
+    with pytest.raises(ValueError, match=r"s\.zarr needs 1 MB more, and its disk has 0 MB free"):
         ingest(file, to=tmp_path / "s.zarr")
     assert not list(tmp_path.glob("s.zarr/zos/c*"))
 
@@ -224,3 +228,85 @@ def test_a_dask_cluster_gives_the_same_bytes(coarse_store: Path, tmp_path: Path)
         )
     assert contents(again) == contents(coarse_store)
     xr.testing.assert_equal(read_statistics(again), read_statistics(coarse_store))
+
+
+@pytest.mark.usefixtures("cut_small")
+@pytest.mark.parametrize("writes", [0, 4, 9])
+def test_a_full_disk_is_a_sentence_and_leaves_no_half_file(
+    write_file: Writer, tmp_path: Path, level: np.ndarray, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Whoever meets it: the ledger, a worker, or the metadata."""
+    file = write_file("f.nc", {"zos": (LEVEL, "m", level)})
+    whole, target, count = ingest(file, to=tmp_path / "whole.zarr"), tmp_path / "s.zarr", [0]
+
+    def full(stream: int) -> None:
+        count[0] += 1
+        if count[0] > writes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            ValueError, match=r"s\.zarr: the disk is full; free some of it\. The same command"
+        ):
+            ingest(file, to=target)
+        document = json.loads((whole / "zos/zarr.json").read_text())
+        with pytest.raises(OSError, match="No space"):
+            write_aside(tmp_path / "t.zarr", "zos", document, 0, level[:4])
+    assert not list(tmp_path.glob("t.zarr/zos/c/**/*.partial"))
+    assert contents(ingest(file, to=target)) == contents(whole)
+
+
+def test_files_of_another_region_are_refused_before_a_field_is_written(
+    write_file: Writer, tmp_path: Path, level: np.ndarray
+) -> None:
+    ocean = write_file("f.nc", {"zos": (LEVEL, "m", level)})
+    away = {"latitude": np.linspace(30, 31, 6)}
+    wind = {
+        "u": ("eastward_wind", "m/s", np.ones((12, 6, 8))),
+        "v": ("northward_wind", "m/s", np.ones((12, 6, 8))),
+    }
+    weather = write_file("wind.nc", wind, **away)
+    with xr.open_dataset(write_file("h.nc", {"h": ("sea_floor_depth", "m", level[:1] + 99)}, **away)) as ds:
+        ds.isel(time=0, drop=True).to_netcdf(floor := tmp_path / "floor.nc")
+    for role, file in (("forcing", weather), ("static", floor)):
+        with pytest.raises(
+            ValueError, match=rf"{file.name}.* covers only 0 % of the ocean cells, and the others lie more"
+        ):
+            ingest(ocean, to=tmp_path / f"{role}.zarr", **{role: file})
+        assert not list(tmp_path.glob(f"{role}.zarr/zos/c"))
+        ingest(ocean, to=tmp_path / f"{role}.zarr")  # nothing of it is in the way
+
+
+def test_memory_does_not_grow_with_the_grid_around_a_region_or_of_the_weather(
+    write_file: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few cells of a large grid, in one long file of the store: what is held is the portion that is read at once."""
+    monkeypatch.setattr(sys.modules["data_pipelines.engine.tasks"], "READ_BYTES", PORTION)
+    monkeypatch.setattr(sys.modules["data_pipelines.sources.stored"], "_PLANES_BYTES", PORTION)
+    chance, shape = np.random.default_rng(0), (48, 150, 200)
+    ocean = chance.normal(0, 1, shape).astype(np.float32)
+    wind = chance.normal(0, 5, shape).astype(np.float32)
+    chunks = {"zlib": True, "complevel": 1, "chunksizes": (1, *shape[1:])}
+    source = tmp_path / "chunked.nc"
+    with xr.open_dataset(write_file("f.nc", {"zos": (LEVEL, "m", ocean)}), decode_times=False) as ds:
+        ds.to_netcdf(source, encoding={"zos": chunks})
+    fields = {"u": ("eastward_wind", "m/s", wind), "v": ("northward_wind", "m/s", wind[::-1])}
+    weather = tmp_path / "wind.nc"
+    # All of the weather's cells lie within the region
+    place = {"latitude": np.linspace(55.48, 55.56, 150), "longitude": np.linspace(10.95, 11.1, 200)}
+    with xr.open_dataset(write_file("w.nc", fields, **place), decode_times=False) as ds:
+        ds.to_netcdf(weather, encoding={"u": chunks, "v": chunks})
+    region = (10.96, 11.09, 55.49, 55.55)
+    tracemalloc.start()
+    try:
+        store = ingest(source, to=tmp_path / "s.zarr", forcing=weather, region=region)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    held = open_store(store)
+    rows = np.flatnonzero((np.linspace(55, 56, 150) >= 55.49) & (np.linspace(55, 56, 150) <= 55.55))
+    np.testing.assert_array_equal(held["zos"][:, :, 0], ocean[:, rows, np.flatnonzero(
+        np.linspace(10, 12, 200) >= 10.96)[0]])  # fmt: skip
+    # Nearly all wind at once would be 11.5 MB and twice that in float64; headers and grids take 4 MB
+    assert most < 10e6
