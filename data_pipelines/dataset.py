@@ -262,16 +262,18 @@ class WindowDataset:
 
     def _read(self, streamed: StreamedFields, steps: slice, member: int) -> tuple[Tensor, Tensor]:
         """State and forcing of some steps; 0 where no window uses them, for they need not be whole."""
-        shape = steps.stop - steps.start, *self.grid.shape
-        # Of numpy, whose zeros take no time and no memory until they are written to.
-        fields: dict[Role, Fields] = {
-            role: np.zeros((len(getattr(self.layout, role)), *shape), np.float32) for role in ROLES
+        fields = {
+            role: torch.empty(len(getattr(self.layout, role)), steps.stop - steps.start, *self.grid.shape)
+            for role in ROLES
         }
+        unused = torch.from_numpy(~self._used[steps])
+        for held in fields.values():
+            held[:, unused] = 0.0
         edges = np.flatnonzero(np.diff(np.pad(self._used.astype(np.int8), 1)))
         for begin, end in edges.reshape(-1, 2).tolist():
             part = slice(begin - steps.start, end - steps.start)
-            streamed.read(begin, member, {role: held[:, part] for role, held in fields.items()})
-        return torch.from_numpy(fields["state"]), torch.from_numpy(fields["forcing"])
+            streamed.read(begin, member, {role: held[:, part].numpy() for role, held in fields.items()})
+        return fields["state"], fields["forcing"]
 
 
 def _named(split: str | Sequence[str] | None) -> str:

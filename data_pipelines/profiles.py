@@ -88,6 +88,16 @@ def profile_named(name: str) -> Profile:
     return PROFILES[name]
 
 
+def profile_of(array: Any) -> str | None:
+    """Name of the profile that a Zarr array is coded as; None for an array of another making."""
+    coded = tuple(array.compressors)
+    if array.shards is None:
+        return FAST.name if coded == (Crc32cCodec(),) else None
+    # Blocks of Blosc's own choice are read as well as ours.
+    compact = len(coded) == 1 and isinstance(coded[0], BloscCodec) and coded[0].cname.value == "lz4"
+    return COMPACT.name if compact else None
+
+
 def whole_keywords(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
     """Keywords of :func:`zarr.create_array` for an array without a long axis: one plain chunk in every profile."""
     return {

@@ -10,6 +10,7 @@ from torch import Tensor
 from data_pipelines import WindowDataset
 
 _TOGETHER = 256  # starts for which states are read at once; those after the last of them are read twice
+_IN_CACHE = 2**15  # numbers
 
 
 def change_growth(dataset: WindowDataset, *, horizon: int, std: Tensor, weight: Tensor) -> Tensor:
@@ -48,9 +49,13 @@ def change_growth(dataset: WindowDataset, *, horizon: int, std: Tensor, weight: 
             states = dataset.states(begin, end + horizon, member).flatten(2)
             for channel, fields in enumerate(states):
                 values = fields[:, sea[channel]]
-                for lead in range(horizon):
-                    change = values[lead + 1 : lead + 1 + end - begin] - values[: end - begin]
-                    total[channel, lead] += (change.double().square() @ share[channel]).sum()
+                # A few starts at a time, and all their leads: what they take stays in the cache.
+                some = max(_IN_CACHE // len(sea[channel]), 1)
+                for start in range(0, end - begin, some):
+                    now = values[start : min(start + some, end - begin)]
+                    for lead in range(1, horizon + 1):
+                        change = values[start + lead : start + lead + len(now)] - now
+                        total[channel, lead - 1] += (change.double().square() @ share[channel]).sum()
     growth = (total / len(dataset)).sqrt() / std[:, None]
     if not (growth > 0).all():
         raise ValueError(
