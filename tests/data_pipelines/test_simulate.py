@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-import zarr
 
 from data_pipelines import WindowDataset, describe, open_store, read_statistics, simulate
 from data_pipelines.basins.settings import Basin, basins, load_basin, parse_basin
@@ -187,8 +186,6 @@ def test_a_profile_changes_no_value(bay: Path, store: Path, tmp_path: Path) -> N
         simulate(bay, to=compact, seed=3)
     with pytest.raises(ValueError, match="profile 'small' is none of fast, compact"):
         simulate(bay, to=tmp_path / "none.zarr", profile="small")
-    zarr.create_array(compact / "zos", shape=(1, 2, 2), dtype="f4", compressors=None, overwrite=True)
-    assert describe(compact)["profile"] is None
 
 
 def test_a_complete_simulation_is_left_as_it_is(bay: Path, store: Path) -> None:
