@@ -1,5 +1,6 @@
 """Windows of a store as tensors: what the model sees, what it is driven by, and what it should find."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from data_pipelines.sea_copy import Crop, Fields
 from data_pipelines.splits import steps_of_splits
 from data_pipelines.store import open_store
-from data_pipelines.streaming import ROLES, Role, StreamedFields, missing_at_sea
+from data_pipelines.streaming import ROLES, Role, StreamedFields
 from data_pipelines.times import Times
 from data_pipelines.windows import longest_run, time_step, window_starts
 from oceanop.edge import boundary_cells
@@ -22,7 +22,7 @@ from oceanop.grid import Grid
 from oceanop.layout import Layout
 from oceanop.variables import BOUNDARIES
 
-MEMORY_LIMIT = 2 * 2**30  # bytes of fields kept in memory; larger stores are read window by window
+MEMORY_LIMIT = 2 * 2**30  # bytes of fields kept in memory; where windows need more, they are read one by one
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Window:
 class WindowDataset:
     """All whole windows of a store, or of some of its splits.
 
-    A store too large for memory is read window by window: given by its path and written in one of our profiles straight
-    from its files, any other as xarray reads it.
+    Where the steps that windows use take too much memory, windows are read one by one: of a store given by its path and
+    written in one of our profiles straight from its files, of any other as xarray reads it.
 
     Parameters
     ----------
@@ -119,43 +119,53 @@ class WindowDataset:
         self.wet = self.layout.wet(ds)
         self._sea: dict[Role, Tensor] = {"state": self.wet, "forcing": self._forced_sea(ds)}
         # A store too short for any window is told before one asks which of its splits are there.
-        whole = window_starts(self.times, history + horizon).size
-        taken = split if whole else None
-        try:
-            allowed = steps_of_splits(ds, taken)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-        self.starts = window_starts(self.times, history + horizon, allowed)
-        step = time_step(self.times)
-        if not self.starts.size or step is None:
-            raise ValueError(
-                f"{where}: a window needs {history + horizon} steps without a gap (history {history} and "
-                f"{horizon} following steps), and {_named(taken)} has at most {longest_run(self.times, allowed)} of "
-                f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or fewer steps "
-                "of history and after it."
-            )
-        self.time_step = step
+        self._allowed = np.ones(len(self.times), dtype=bool)
+        if window_starts(self.times, history + horizon).size:
+            try:
+                self._allowed = steps_of_splits(ds, split)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
         self._members = ds.sizes.get("member", 0)
-        each, count = self.starts, max(self._members, 1)
-        self.starts, self.members = np.tile(each, count), np.repeat(np.arange(count), each.size)
-        channels = len(self.layout.state) + len(self.layout.forcing)
-        self.in_memory = 4 * channels * count * len(self.times) * self.grid.mask.size <= MEMORY_LIMIT
+        self._find_windows()
+        used = self._used
+        self._first = int(used.argmax())
+        steps = slice(self._first, len(used) - int(used[::-1].argmax()))
+        channels, count = len(self.layout.state) + len(self.layout.forcing), max(self._members, 1)
+        needed = 4 * channels * count * (steps.stop - steps.start) * self.grid.mask.size
+        self.in_memory = needed <= MEMORY_LIMIT
+        streamed = StreamedFields(
+            ds,
+            None if isinstance(store, xr.Dataset) else Path(store),
+            self.layout,
+            self._sea,
+            self.grid.dims,
+            cache=None if cache is None or self.in_memory else Path(cache),
+        )
         self._held: list[tuple[Tensor, Tensor]] = []
         self._streamed: StreamedFields | None = None
         if self.in_memory:
-            used = np.zeros(len(self.times), dtype=bool)
-            used[each[:, None] + np.arange(history + horizon)] = True
-            self._held = [self._read(ds, used, member) for member in range(count)]
+            self._held = [self._read(streamed, steps, member) for member in range(count)]
+            streamed.close()
         else:
-            path = None if isinstance(store, xr.Dataset) else Path(store)
-            self._streamed = StreamedFields(
-                ds,
-                path,
-                self.layout,
-                self._sea,
-                self.grid.dims,
-                cache=None if cache is None else Path(cache),
+            self._streamed = streamed
+
+    def extended(self, horizon: int) -> "WindowDataset":
+        """The data set with more steps after the history, which shares the fields and files of this one.
+
+        Raises
+        ------
+        ValueError
+            If no window fits, or windows would be shorter than they are.
+        """
+        if horizon < self.horizon:
+            raise ValueError(
+                f"horizon is {horizon} steps and the data set, of {self.horizon}, holds only what these need; begin "
+                "with the shortest one."
             )
+        longer = copy.copy(self)
+        longer.horizon = horizon
+        longer._find_windows()
+        return longer
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -172,7 +182,8 @@ class WindowDataset:
             )
             self.fill(index, state.numpy(), forcing.numpy())
         else:
-            state, forcing = (part[:, first:last] for part in self._held[self.members[index]])
+            begin, end = first - self._first, last - self._first
+            state, forcing = (part[:, begin:end] for part in self._held[self.members[index]])
         return Window(state[:, : self.history], forcing, state[:, self.history :], self.times[middle - 1])
 
     def fill(self, index: int, state: Fields, forcing: Fields, crop: Crop | None = None) -> None:
@@ -197,10 +208,45 @@ class WindowDataset:
         first, member = int(self.starts[index]), int(self.members[index])
         self._streamed.read(first, member, {"state": state, "forcing": forcing}, crop)
 
+    def states(self, first: int, stop: int, member: int) -> Tensor:
+        """States of consecutive steps that windows use, ``[C, stop - first, Y, X]``; 0 on land.
+
+        They may share memory with others and are not to be written to.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing at sea, or a file of the store is damaged.
+        """
+        assert self._used[first:stop].all()
+        if self._streamed is None:
+            return self._held[member][0][:, first - self._first : stop - self._first]
+        fields = torch.empty(len(self.layout.state), stop - first, *self.grid.shape)
+        self._streamed.read(first, member, {"state": fields.numpy()})
+        return fields
+
     def close(self) -> None:
         """Close the files of a store that is read window by window; they are opened again where needed."""
         if self._streamed is not None:
             self._streamed.close()
+
+    def _find_windows(self) -> None:
+        """Where windows begin, and which steps they use."""
+        length, times = self.history + self.horizon, self.times
+        each, step = window_starts(times, length, self._allowed), time_step(times)
+        if not each.size or step is None:
+            taken = self.split if window_starts(times, length).size else None
+            allowed = np.ones_like(self._allowed) if taken is None else self._allowed
+            raise ValueError(
+                f"{self._where}: a window needs {length} steps without a gap (history {self.history} and "
+                f"{self.horizon} following steps), and {_named(taken)} has at most {longest_run(times, allowed)} of "
+                f"{int(allowed.sum())} steps in one piece; ingest a longer series, choose other splits, or fewer steps "
+                "of history and after it."
+            )
+        self.time_step, count = step, max(self._members, 1)
+        self.starts, self.members = np.tile(each, count), np.repeat(np.arange(count), each.size)
+        self._used = np.zeros(len(times), dtype=bool)
+        self._used[each[:, None] + np.arange(length)] = True
 
     def _forced_sea(self, ds: xr.Dataset) -> Tensor:
         """Cells on which each forcing channel must have values: all the sea, or what the parent model knows of it."""
@@ -214,29 +260,20 @@ class WindowDataset:
             else torch.zeros(0, *self.grid.shape, dtype=torch.bool)
         )
 
-    def _read(self, ds: xr.Dataset, used: NDArray[np.bool_], member: int) -> tuple[Tensor, Tensor]:
-        """State and forcing of all steps; those that are used have to be whole at sea."""
-        block = ds.isel(member=member) if self._members else ds
-        state, forcing = (self._whole(block, role, used) for role in ROLES)
-        # Values off the mask are kept in files as they came; a tensor's land is 0.
-        return torch.where(self.wet[:, None], state, 0.0), forcing
-
-    def _whole(self, block: xr.Dataset, role: Role, used: NDArray[np.bool_]) -> Tensor:
-        fields = self.layout.pack(block, role, missing=np.nan)
-        for channel, (values, sea) in enumerate(zip(fields, self._sea[role], strict=True)):
-            lacking = (sea & ~torch.isfinite(values)).sum((-2, -1))
-            lost = np.flatnonzero(lacking.numpy().astype(bool) & used)
-            if lost.size:
-                first = int(lost[0])
-                raise missing_at_sea(
-                    self._where,
-                    f"{role} '{getattr(self.layout, role)[channel]}'",
-                    self.times[first],
-                    int(lacking[first]),
-                    int(sea.sum()),
-                )
-            values[torch.isnan(values)] = 0.0
-        return fields
+    def _read(self, streamed: StreamedFields, steps: slice, member: int) -> tuple[Tensor, Tensor]:
+        """State and forcing of some steps; 0 where no window uses them, for they need not be whole."""
+        fields = {
+            role: torch.empty(len(getattr(self.layout, role)), steps.stop - steps.start, *self.grid.shape)
+            for role in ROLES
+        }
+        unused = torch.from_numpy(~self._used[steps])
+        for held in fields.values():
+            held[:, unused] = 0.0
+        edges = np.flatnonzero(np.diff(np.pad(self._used.astype(np.int8), 1)))
+        for begin, end in edges.reshape(-1, 2).tolist():
+            part = slice(begin - steps.start, end - steps.start)
+            streamed.read(begin, member, {role: held[:, part].numpy() for role, held in fields.items()})
+        return fields["state"], fields["forcing"]
 
 
 def _named(split: str | Sequence[str] | None) -> str:

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from data_pipelines.positions import Positions
+from data_pipelines.profiles import profile_of
 from data_pipelines.remarks import read_remarks
 from data_pipelines.sources import Source, open_source
 from data_pipelines.sources.axes import is_time, read_times
 from data_pipelines.sources.files import NeedsMoreError, open_dataset
 from data_pipelines.splits import read_splits
-from data_pipelines.statistics import read_statistics
+from data_pipelines.statistics import moving_variables, read_statistics
 from data_pipelines.store import open_unchecked, read_root
 from data_pipelines.times import Times, calendar_of, text
 from data_pipelines.wetness import CHANGING
@@ -39,9 +41,10 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``kind`` is ``store``, ``forecast`` or ``file``; ``grid``, ``variables``, ``time``, ``wet_share``, ``statistics``
-    and ``provenance`` say the rest. A file that needs another one to be read, as of its model's grid, has a sentence on
-    it under ``needs``, and no ``grid``. Only text, numbers, booleans, lists, dictionaries and None.
+    ``kind`` is ``store``, ``forecast`` or ``file``; of a store ``profile`` tells how it is coded, None where in several
+    ways or another; ``grid``, ``variables``, ``time``, ``wet_share``, ``statistics`` and ``provenance`` say the rest. A
+    file that needs another one to be read, as of its model's grid, has a sentence on it under ``needs``, and no
+    ``grid``. Only text, numbers, booleans, lists, dictionaries and None.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def _store(path: str | Path, root: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "kind": "store",
         "complete": complete,
+        "profile": _profile(path, ds),
         "grid": _grid(ds),
         "variables": _variables(ds),
         "time": describe_times(ds["time"].values),
@@ -113,6 +117,13 @@ def _store(path: str | Path, root: dict[str, Any]) -> dict[str, Any]:
             },
         }
     return found
+
+
+def _profile(path: str | Path, ds: xr.Dataset) -> str | None:
+    """The one that all variables in time are in; else None."""
+    group = zarr.open_group(path, mode="r")
+    found = {profile_of(group[name]) for name in moving_variables(ds)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _forecast(path: str | Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class WindowLoader:
     epoch, position
         Epoch under way, and batches of it already given.
     wait_seconds
-        What the last batch given was waited for.
+        What the last batch given was waited for: until it was filled and, for a CUDA device, its copy was queued.
 
     Raises
     ------

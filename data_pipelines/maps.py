@@ -58,7 +58,9 @@ class Maps:
 
     def close(self) -> None:
         """Let go of all files; the next one asked for is opened again."""
-        self._begin()
+        with self._lock:  # the same one as before: other threads may be reading
+            self._held.clear()
+            self._checked.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,7 @@
 """Batches filled by threads while the one before them is in use."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,15 @@ class _Filling:
 class Prefetcher:
     """State and forcing of batches, those to come filled ahead in reused memory.
 
-    What a batch holds depends on its request alone, not on threads or on how far they are ahead.
+    What a batch holds depends on its request alone, not on threads or on how far they are ahead. Any thread may close
+    it: a batch that is being waited for is given first.
+
+    What waits for what on a CUDA device: a copy runs on the prefetcher's own stream, and is begun after the threads
+    have filled its pinned buffer, with the batch before it already given. The consumer's current stream waits for the
+    event behind the copy, on the device; the consumer itself does not. The copied tensors are recorded on that
+    stream, so that their memory is not handed out again while the consumer's work on it is queued; a consumer that
+    uses them on yet another stream records them there. A buffer is filled again only after the event behind its copy
+    has passed, which is asked for, not waited for: another buffer is taken meanwhile.
 
     Parameters
     ----------
@@ -81,7 +90,7 @@ class Prefetcher:
         self._ring = Ring(shapes, ahead + 2, pinned=device.type == "cuda")
         self._pending: deque[_Filling] = deque()
         self._executor: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._process, self._lock = os.getpid(), threading.Lock()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def take(self, coming: Iterator[Request]) -> tuple[Tensor, Tensor]:
@@ -100,31 +109,36 @@ class Prefetcher:
         if self._process != os.getpid():  # threads do not follow into a forked process
             self._pending.clear()
             self._executor, self._process = None, os.getpid()
-        for number in range(self._ahead + 1):
-            request = next(coming)
-            if number < len(self._pending) and self._pending[number].request.place != request.place:
-                self._forget(number)  # the consumer went elsewhere
-            if number == len(self._pending):
-                self._pending.append(self._begin(request))
-        first = self._pending[0]
-        try:
-            for task in first.tasks:
-                task.result()
-        except Exception:
-            self._forget(0)
-            raise
-        self._pending.popleft()
-        given = self._given(first)
-        if self._pending and all(task.done() and not task.exception() for task in self._pending[0].tasks):
-            self._begin_copy(self._pending[0])
-        return given[0], given[1]
+            self._lock = threading.Lock()  # which another thread may have held there
+        with self._lock:
+            for number in range(self._ahead + 1):
+                request = next(coming)
+                if number < len(self._pending) and self._pending[number].request.place != request.place:
+                    self._forget(number)  # the consumer went elsewhere
+                if number == len(self._pending):
+                    self._pending.append(self._begin(request))
+            first = self._pending[0]
+            try:
+                for task in first.tasks:
+                    task.result()
+            except Exception:
+                self._forget(0)
+                raise
+            self._pending.popleft()
+            given = self._given(first)
+            if self._pending and all(task.done() and not task.exception() for task in self._pending[0].tasks):
+                self._begin_copy(self._pending[0])
+            return given[0], given[1]
 
     def close(self) -> None:
         """End the threads, and let go of what they filled."""
-        self._forget(0)
-        if self._executor is not None and self._process == os.getpid():
-            self._executor.shutdown(cancel_futures=True)
-        self._executor = None
+        if self._process != os.getpid():
+            return  # the threads are another process's
+        with self._lock:
+            self._forget(0)
+            if self._executor is not None:
+                self._executor.shutdown(cancel_futures=True)
+            self._executor = None
 
     def _begin(self, request: Request) -> _Filling:
         if self._executor is None:

@@ -9,6 +9,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 CHUNK_BYTES = 8 * 2**20  # 4 to 16 MB read at memory speed and map well; smaller ones cost a call each
 SHARD_BYTES = 64 * 2**20  # a block that is encoded in memory; 96 steps of 200 x 300 cells are 23 MB
+# Of each of the four bytes that shuffling sorts: a megabyte is decoded a sixth faster than Blosc's own choice of half
+# of it (7.2 and 6.2 GB/s of one core), and still lies in the core's own cache.
+BLOSC_BLOCK_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class Profile:
         if self.shard_steps is None:
             return {"compressors": Crc32cCodec()}
         # Decodes faster than any other lossless codec tried; Zarr guards the index of a shard with a crc32c itself.
-        return {"compressors": BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")}
+        return {
+            "compressors": BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", blocksize=BLOSC_BLOCK_BYTES)
+        }
 
 
 FAST = Profile("fast", chunk_steps=None, shard_steps=None)
@@ -81,6 +86,16 @@ def profile_named(name: str) -> Profile:
             "less of the disk; name one of these."
         )
     return PROFILES[name]
+
+
+def profile_of(array: Any) -> str | None:
+    """Name of the profile that a Zarr array is coded as; None for an array of another making."""
+    coded = tuple(array.compressors)
+    if array.shards is None:
+        return FAST.name if coded == (Crc32cCodec(),) else None
+    # Blocks of Blosc's own choice are read as well as ours.
+    compact = len(coded) == 1 and isinstance(coded[0], BloscCodec) and coded[0].cname.value == "lz4"
+    return COMPACT.name if compact else None
 
 
 def whole_keywords(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -89,10 +89,16 @@ class SeaCopy:
 
     def is_whole(self, fields: Fields, plane: int) -> bool:
         """Whether steps that lack nothing at sea lack nothing on land either, where that is kept."""
-        if self._keep_land and not self._has_holes:
+        if not self._keep_land:
+            return True
+        if self._has_holes:
             # Asked no more once there was one: land that lacks values mostly does so at every step.
-            self._has_holes = bool(np.isnan(fields[:, plane]).any())
-        return not self._has_holes
+            return False
+        # The answer is of these steps: another thread may meanwhile have found a hole in its own.
+        holes = bool(np.isnan(fields[:, plane]).any())
+        if holes:
+            self._has_holes = True
+        return not holes
 
     def again(self, fields: Fields, plane: int, out: Fields) -> None:
         """Copy steps that :meth:`is_whole` has found whole: the same result, without a look at each value."""

@@ -15,6 +15,7 @@ from data_pipelines.basins.air import VARIABLES as AIR
 from data_pipelines.basins.domain import Domain, make_domain, make_model
 from data_pipelines.basins.settings import Basin, FileSea, load_basin
 from data_pipelines.plan import Progress
+from data_pipelines.profiles import FAST, profile_named
 from data_pipelines.resumable import Restart, sole_writer
 from data_pipelines.segments import Calendar, make_calendar
 from data_pipelines.simulation import HOUR, Simulation
@@ -37,6 +38,7 @@ def simulate(
     seed: int = 0,
     members: int = 1,
     every: float = HOUR,
+    profile: str = FAST.name,
     progress: Progress | None = None,
 ) -> Path:
     """Run the built-in shallow-water model and write a store like any other.
@@ -61,6 +63,8 @@ def simulate(
         How many oceans side by side, each of weather of its own; above 1 they lie along the dimension ``member``.
     every
         Between two states, s: an hour divided or multiplied by a whole number.
+    profile
+        How the store is cut and coded: ``fast`` or ``compact``.
     progress
         Called with what is done, steps done, and steps in all.
 
@@ -90,6 +94,7 @@ def simulate(
         raise ValueError(
             f"{members} members of seed {seed}; expected at least one, and a seed from 0 to 2^32 - 1."
         )
+    profile_named(profile)  # refused before anything is begun
     calendar = make_calendar(basin, days=days, splits=splits, every=every)
     options = {
         **_flat("basin", _portable(basin)),
@@ -98,6 +103,7 @@ def simulate(
         "seed": seed,
         "members": members,
         "every": every,
+        "profile": profile,
     }
     floor = basin.sea.path if isinstance(basin.sea, FileSea) else None
     files = [] if floor is None else [provenance.file_identity(Path(floor), "static")]
@@ -221,6 +227,7 @@ def _new_store(
             "request": provenance.request(files, options),
             "splits": json.dumps(calendar.splits),
         },
+        profile=profile_named(options["profile"]),
     )
 
 
@@ -254,6 +261,8 @@ def _command(basin: Basin, options: Mapping[str, Any]) -> str:
         words += ["--members", str(options["members"])]
     if options["every"] != HOUR:
         words += ["--every", f"{options['every']:g}s"]
+    if options["profile"] != FAST.name:
+        words += ["--profile", options["profile"]]
     return shlex.join(words)
 
 

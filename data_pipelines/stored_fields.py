@@ -1,5 +1,6 @@
 """Fields of a store, block by block as its files hold them: mapped where they are plain, decoded once where not."""
 
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from data_pipelines.times import Times, text
 Fields = NDArray[np.float32]
 
 _CHECKSUM_BYTES = 4
+_BLOSC_SIZES = struct.Struct("<4xI4xI")
 _NEVER_WRITTEN = 2**64 - 1  # place of a chunk that a shard does not hold (Zarr v3, sharding codec 1.0)
 _CHANGED_ON_READING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype")
 
@@ -97,16 +99,14 @@ class _Place:
     ) -> None:
         self.folder, self.steps, self.times, self.maps, self.cure = folder, steps, times, maps, cure
         self.field = (int(np.prod(shape[1:-2])), *shape[-2:])
-        self._rest = "/0" * (len(shape) - 1)
-
-    def file(self, number: int) -> Path:
-        return self.folder / f"c/{number}{self._rest}"
+        rest = "/0" * (len(shape) - 1)
+        self.files = [folder / f"c/{number}{rest}" for number in range(-(-shape[0] // steps))]
 
     def wrong(self, number: int, what: str) -> ValueError:
         first = number * self.steps
         held = self.times[first : first + self.steps]
         return ValueError(
-            f"{self.file(number)}: {what}, so that '{self.folder.name}' from {text(held[0])} to {text(held[-1])} "
+            f"{self.files[number]}: {what}, so that '{self.folder.name}' from {text(held[0])} to {text(held[-1])} "
             f"cannot be trusted; {self.cure}."
         )
 
@@ -127,7 +127,7 @@ class MappedFields:
         place = self._place
         shape = (place.steps, *place.field)
         for number, begin, end in place.parts(first, stop, place.steps):
-            held = place.maps.open(place.file(number), partial(self._check, number))
+            held = place.maps.open(place.files[number], partial(self._check, number))
             if held is None:
                 yield begin, _nothing(end - begin, place.field)
             else:
@@ -159,16 +159,16 @@ class ShardedFields:
         """The files that are there, and the index of each."""
         place, together = self._place, self._place.steps // self._steps
         for shard in range(-(-len(place.times) // place.steps)):
-            held = place.maps.open(place.file(shard), partial(self._check, shard))
+            held = place.maps.open(place.files[shard], partial(self._check, shard))
             if held is not None:
-                yield place.file(shard), _index(held, together).tobytes()
+                yield place.files[shard], _index(held, together).tobytes()
 
     def blocks(self, first: int, stop: int) -> Iterator[tuple[int, Fields]]:
         """As :class:`StoredFields` says; a block is this thread's own memory, which stays in the cache."""
         place, size = self._place, self._steps
         together = place.steps // size
         for shard, begin, end in place.parts(first, stop, place.steps):
-            held = place.maps.open(place.file(shard), partial(self._check, shard))
+            held = place.maps.open(place.files[shard], partial(self._check, shard))
             if held is None:
                 yield begin, _nothing(end - begin, place.field)
                 continue
@@ -191,8 +191,11 @@ class ShardedFields:
     def _decoded(self, data: NDArray[np.uint8], shard: int, length: int) -> Fields:
         target = self._scratch.take((self._steps, *self._place.field))
         # Blosc's header tells the decoded size in bytes 4 to 7 and the coded one in bytes 12 to 15: it believes both.
-        sizes = data[:16].view("<u4")[[1, 3]].tolist() if data.size == length >= 16 else []
-        if sizes != [target.nbytes, length]:
+        if (
+            data.size != length
+            or length < 16
+            or _BLOSC_SIZES.unpack_from(data.data) != (target.nbytes, length)
+        ):
             raise self._place.wrong(shard, "holds a chunk of another size than its metadata say")
         try:
             blosc.decompress(data, target)

@@ -1,10 +1,10 @@
-"""Windows of a store too large for memory, written straight to where they are wanted."""
+"""Fields of a store, written straight to where they are wanted: all that is used, or window by window."""
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -97,15 +97,11 @@ class StreamedFields:
     def _missing(self, role: Role, entry: "_Entry", step: int, lacking: int, crop: Crop | None) -> ValueError:
         sea = self._sea[role][entry.channel]
         cells = int((sea if crop is None else sea[crop.slices]).sum())
-        return missing_at_sea(self._where, f"{role} '{entry.name}'", self._times[step], lacking, cells)
-
-
-def missing_at_sea(where: str, what: str, moment: Any, lacking: int, cells: int) -> ValueError:
-    """The refusal of a step that lacks values on some of the cells of the sea."""
-    return ValueError(
-        f"{where}: {what} is missing at {text(moment)} on {lacking} of {cells} ocean cells; drop such steps, choose "
-        "splits without them, or ingest the source again, which takes cells that lack values out of the mask."
-    )
+        return ValueError(
+            f"{self._where}: {role} '{entry.name}' is missing at {text(self._times[step])} on {lacking} of {cells} "
+            "ocean cells; drop such steps, choose splits without them, or ingest the source again, which takes cells "
+            "that lack values out of the mask."
+        )
 
 
 @dataclass(frozen=True)

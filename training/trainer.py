@@ -104,11 +104,10 @@ class _Trainer:
         ds = open_store(store)
         layout = Layout.from_dataset(ds, run.data.state, run.data.forcing)
         self.layout, self.relaxation = with_edge_zone(layout, ds, run.data.edge_zone)
-        data = {
-            phase: self._dataset(run.data.fit, run.model.horizon * phase.windows)
-            for phase in phases(training)
-        }
-        first = next(iter(data.values()))
+        stages = phases(training)
+        # The fields are read and kept once, for all phases.
+        first = self._dataset(run.data.fit, run.model.horizon * min(phase.windows for phase in stages))
+        data = {phase: first.extended(run.model.horizon * phase.windows) for phase in stages}
         self.grid, self.time_step = first.grid, first.time_step
         # Each phase draws its own order: the same seed would repeat the first one's.
         self.loaders = {

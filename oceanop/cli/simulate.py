@@ -32,6 +32,9 @@ def simulate(
     ] = 0,
     members: Annotated[int, typer.Option(min=1, help="Oceans side by side, each of weather of its own.")] = 1,
     every: Annotated[str, typer.Option(help="Between two states: 1h, 30min, 3h.")] = "1h",
+    profile: Annotated[
+        str, typer.Option(help="fast: plain numbers, read at the speed of memory; compact: compressed.")
+    ] = "fast",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -51,6 +54,7 @@ def simulate(
             seed=seed,
             members=members,
             every=parse_step(every) / 1000,
+            profile=profile,
             progress=report,
         )
     console.out.print(f"{store}")

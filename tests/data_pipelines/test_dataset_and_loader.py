@@ -269,3 +269,38 @@ def test_without_shuffling_time_runs_forward(dataset: WindowDataset) -> None:
     seen = starts(list(WindowLoader(dataset, 4, 0, shuffle=False, drop_last=False)))
     assert seen == sorted(seen)
     assert len(seen) == len(dataset)
+
+
+def test_fields_are_kept_of_the_steps_that_windows_use(
+    coarse_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 67 hours 47 are for training, and what they take is what counts."""
+    whole = WindowDataset(coarse_store, 3, 2, None)
+    used = 4 * 4 * 47 * 50 * 75
+    monkeypatch.setattr(data_pipelines.dataset, "MEMORY_LIMIT", used)
+    train = WindowDataset(coarse_store, 3, 2, "train")
+    assert train.in_memory
+    assert train[0].history.untyped_storage().nbytes() + train[0].forcing.untyped_storage().nbytes() == used
+    test = WindowDataset(coarse_store, 3, 2, "test")
+    for dataset in (train, test):
+        place = {start: number for number, start in enumerate(whole.starts)}
+        for number, start in enumerate(dataset.starts):
+            for name in ("history", "forcing", "target"):
+                assert torch.equal(getattr(dataset[number], name), getattr(whole[place[start]], name))
+    monkeypatch.setattr(data_pipelines.dataset, "MEMORY_LIMIT", used - 1)
+    assert not WindowDataset(coarse_store, 3, 2, "train").in_memory
+
+
+def test_longer_windows_share_the_fields_of_shorter_ones(coarse_store: Path) -> None:
+    short = WindowDataset(coarse_store, 3, 2, "train")
+    longer, alone = short.extended(7), WindowDataset(coarse_store, 3, 7, "train")
+    assert (len(short), len(longer), longer.horizon) == (43, 38, 7)
+    np.testing.assert_array_equal(longer.starts, alone.starts)
+    assert torch.equal(longer[37].target, alone[37].target)
+    assert longer[5].history.data_ptr() == short[5].history.data_ptr()
+    with pytest.raises(
+        ValueError, match="horizon is 2 steps and the data set, of 7, holds only what these need"
+    ):
+        longer.extended(2)
+    with pytest.raises(ValueError, match="and split train has at most 47 of 47 steps in one piece"):
+        short.extended(45)

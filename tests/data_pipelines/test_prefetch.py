@@ -1,6 +1,8 @@
 """Batches read ahead by threads: the same as without, kept as long as one likes, and in memory that is used again."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 import data_pipelines.dataset
 from data_pipelines import Batch, WindowDataset, WindowLoader, open_store
 from data_pipelines.ring import Ring
+from data_pipelines.sea_copy import SeaCopy
 
 PARTS = ("history", "forcing", "target")
 
@@ -129,6 +132,42 @@ def test_a_forked_process_opens_files_and_starts_threads_of_its_own(
         assert not any(maps._held[path] is data for path, data in opened.items())
         loader.close()
     executor.shutdown()
+
+
+def test_any_thread_may_close_a_loader_that_goes_on(held: WindowDataset, streamed: WindowDataset) -> None:
+    loader, ended = WindowLoader(streamed, 4, 3), threading.Event()
+
+    def close_again_and_again() -> None:
+        while not ended.is_set():
+            loader.close()
+
+    with ThreadPoolExecutor(1) as other:
+        closing = other.submit(close_again_and_again)
+        try:
+            same(over_epochs(loader, 100), over_epochs(WindowLoader(held, 4, 3), 100))
+        finally:
+            ended.set()
+        closing.result()
+    loader.close()
+
+
+def test_steps_with_holes_are_not_taken_for_whole_ones_because_another_thread_looks_at_its_own() -> None:
+    class Interrupted(SeaCopy):
+        """Another thread finds its own steps whole whenever this one has found a hole."""
+
+        @property
+        def _has_holes(self) -> bool:
+            return False
+
+        @_has_holes.setter
+        def _has_holes(self, value: bool) -> None:
+            pass
+
+    fields = np.ones((1, 1, 2, 3), np.float32)
+    copy = Interrupted(np.ones((2, 3), bool), keep_land=True)
+    assert copy.is_whole(fields, 0)
+    fields[0, 0, 1, 1] = np.nan
+    assert not copy.is_whole(fields, 0)
 
 
 def placed(batches: list[Batch]) -> dict[np.datetime64, tuple[int, int]]:

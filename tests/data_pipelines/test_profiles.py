@@ -8,7 +8,7 @@ import xarray as xr
 import zarr
 
 from data_pipelines import open_store, read_statistics, save_store
-from data_pipelines.profiles import COMPACT, FAST, PROFILES, block_steps, profile_named
+from data_pipelines.profiles import COMPACT, FAST, PROFILES, block_steps, profile_named, profile_of
 
 FLOAT = np.dtype(np.float32)
 
@@ -50,6 +50,9 @@ def test_a_compact_store_is_smaller_and_the_same(coarse_store: Path, tmp_path: P
     ds = open_store(coarse_store)
     compact = save_store(ds, tmp_path / "compact.zarr", profile="compact")
     array = zarr.open_array(compact / "uo", mode="r")
+    assert profile_of(array) == "compact"
+    assert profile_of(zarr.open_array(coarse_store / "uo", mode="r")) == "fast"
+    assert profile_of(zarr.create_array({}, shape=(3, 2, 2), dtype="f4")) is None
     assert (array.chunks[0], block_steps(array)) == (4, 68)  # 67 hours
     xr.testing.assert_identical(open_store(compact).drop_attrs(), ds.drop_attrs())
     xr.testing.assert_equal(read_statistics(compact), read_statistics(coarse_store))

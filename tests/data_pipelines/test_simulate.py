@@ -177,6 +177,17 @@ def test_a_second_writer_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert command("simulate", "rectangle", "--days", 1, "--to", target, "--quiet") == 0
 
 
+def test_a_profile_changes_no_value(bay: Path, store: Path, tmp_path: Path) -> None:
+    compact = simulate(bay, to=tmp_path / "compact.zarr", seed=3, profile="compact")
+    xr.testing.assert_identical(open_store(compact).drop_attrs(), open_store(store).drop_attrs())
+    assert (describe(compact)["profile"], describe(store)["profile"]) == ("compact", "fast")
+    assert open_store(compact).attrs["command"].endswith("--profile compact")
+    with pytest.raises(ValueError, match=r'holds another store: profile was "compact" and is now "fast"'):
+        simulate(bay, to=compact, seed=3)
+    with pytest.raises(ValueError, match="profile 'small' is none of fast, compact"):
+        simulate(bay, to=tmp_path / "none.zarr", profile="small")
+
+
 def test_a_complete_simulation_is_left_as_it_is(bay: Path, store: Path) -> None:
     def stamps() -> dict[str, int]:
         return {str(path): path.stat().st_mtime_ns for path in store.rglob("*")}
@@ -194,6 +205,7 @@ def test_a_complete_simulation_is_left_as_it_is(bay: Path, store: Path) -> None:
         ({"seed": 3, "splits": {"train": 1}}, "splits was unset and is now"),
         ({"seed": 3, "every": 1800.0}, "every was 3600.0 and is now 1800.0"),
         ({"seed": 3, "members": 2}, "members was 1 and is now 2"),
+        ({"seed": 3, "profile": "compact"}, 'profile was "fast" and is now "compact"'),
     ],
 )
 def test_other_settings_are_refused_and_the_difference_is_told(

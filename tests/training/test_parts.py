@@ -105,6 +105,58 @@ def test_the_growth_of_a_steady_rise_is_its_lead(tmp_path: Path) -> None:
         )
 
 
+def test_growth_is_read_once_and_is_that_of_every_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a gap in time and two members, in blocks that neither fills, kept in memory or read as it goes."""
+    random = np.random.default_rng(0)
+    hours = np.delete(np.arange(42), 20)
+    mask = np.ones((3, 4), np.int8)
+    mask[0, 0] = 0
+    zos = random.normal(size=(41, 2, 3, 4)).astype(np.float32)
+    place = np.zeros((3, 4))
+    ds = xr.Dataset(
+        {
+            "zos": (("time", "member", "y", "x"), zos),
+            "mask": (("y", "x"), mask),
+            "cell_area": (("y", "x"), place + 1),
+        },
+        coords={
+            "time": np.datetime64("2020-01-01T00", "ns") + hours * np.timedelta64(1, "h"),
+            "latitude": (("y", "x"), place + 55),
+            "longitude": (("y", "x"), place + 15),
+        },
+    )
+    area = (1 + random.random((1, 3, 4)).astype(np.float32)) * mask
+    monkeypatch.setattr("training.growth._TOGETHER", 5)
+    monkeypatch.setattr("training.growth._IN_CACHE", 22)
+    found = []
+    for limit in (2**31, 0):
+        monkeypatch.setattr("data_pipelines.dataset.MEMORY_LIMIT", limit)
+        dataset = WindowDataset(ds, history=2, horizon=4, split=None)
+        asked: list[int] = []
+        monkeypatch.setattr(
+            dataset,
+            "states",
+            lambda first, stop, member, asked=asked, read=dataset.states: (
+                asked.append(stop - first) or read(first, stop, member)
+            ),
+        )
+        found.append(
+            change_growth(dataset, horizon=3, std=torch.tensor([0.5]), weight=torch.from_numpy(area))
+        )
+        # 15 and 16 starts of each member, in four blocks each, every one with three steps after it
+        assert sum(asked) == 2 * (15 + 16 + 3 * (3 + 4))
+    assert torch.equal(*found)
+    # By definition, window by window, in float64.
+    changes = [
+        [(zos[known + lead, member] - zos[known, member]).astype(float) ** 2 for lead in (1, 2, 3)]
+        for member in (0, 1)
+        for known in [*range(1, 16), *range(21, 37)]
+    ]
+    expected = np.sqrt((np.mean(changes, 0) * area).sum((-2, -1)) / area.sum()) / 0.5
+    # Changes are rounded to float32 before they are squared.
+    np.testing.assert_allclose(found[0][0].numpy(), expected, rtol=1e-6)
+
+
 def test_the_rate_rises_and_falls_to_zero() -> None:
     training = TrainingConfig(steps=100, warmup_steps=10, learning_rate=1.0)
     rates = [learning_rate(training, step) for step in range(100)]
