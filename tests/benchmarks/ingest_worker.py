@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
-from isal import isal_zlib
+from deflate import zlib_decompress
 
 from data_pipelines import ingest
 
@@ -52,7 +52,7 @@ def inflate(files: list[Path], to: Path) -> None:
                 variable, size = file[name].id, 4 * int(np.prod(file[name].chunks))
                 for number in range(variable.get_num_chunks()):
                     place = variable.get_chunk_info(number).chunk_offset
-                    isal_zlib.decompress(variable.read_direct_chunk(place)[1], bufsize=size)
+                    zlib_decompress(variable.read_direct_chunk(place)[1], size)
 
 
 def peak() -> float:
