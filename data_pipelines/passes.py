@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Sums = tuple[float, float, float, float]
+
 _LANES = 32
 
 
@@ -24,7 +26,8 @@ def unshuffle(content: NDArray[np.uint8], out: NDArray[Any]) -> None:
     out
         ``n`` numbers, C-contiguous; all of it is written.
     """
-    assert out.flags.c_contiguous and out.itemsize == 4
+    assert out.flags.c_contiguous
+    assert out.itemsize == 4
     _unshuffle(content.reshape(4, -1), out.reshape(-1).view(np.uint32))
 
 
@@ -34,15 +37,13 @@ def mark_missing(values: NDArray[np.floating], fill: float) -> None:
     _mark_missing(values.reshape(-1), values.dtype.type(fill), values.dtype.type(np.nan))
 
 
-def find_values(
-    block: NDArray[np.float32], always: NDArray[np.bool_], ever: NDArray[np.bool_]
-) -> None:
-    """Unset ``always`` ``[...]`` where a step of ``block`` ``[t, ...]`` is not finite, and set ``ever`` where one is."""
+def find_values(block: NDArray[np.float32], always: NDArray[np.bool_], ever: NDArray[np.bool_]) -> None:
+    """Unset ``always`` where a step of ``block`` ``[t, ...]`` is not finite, and set ``ever`` where one is."""
     flat = np.ascontiguousarray(block).reshape(len(block), -1).view(np.int32)
     _find_values(flat, always.reshape(-1).view(np.uint8), ever.reshape(-1).view(np.uint8))
 
 
-def sums(now: NDArray[np.float32], cells: NDArray[np.bool_], shift: float) -> NDArray[np.float64]:
+def sums(now: NDArray[np.float32], cells: NDArray[np.bool_], shift: float) -> Sums:
     """Sums over some cells of a plane.
 
     Parameters
@@ -54,21 +55,16 @@ def sums(now: NDArray[np.float32], cells: NDArray[np.bool_], shift: float) -> ND
 
     Returns
     -------
-    Sum and sum of squares of ``now - shift``, least and greatest of ``now``, ``[4]``; the sum is finite where all
-    values are.
+    Sum and sum of squares of ``now - shift``, least and greatest of ``now``; the sum is finite where all values are.
     """
-    return _together(_sums(now, cells.view(np.uint8), shift))
+    return _sums(now, cells.view(np.uint8), shift)
 
 
 def change_sums(
     now: NDArray[np.float32], before: NDArray[np.float32], cells: NDArray[np.bool_], shift: float
-) -> NDArray[np.float64]:
+) -> Sums:
     """As :func:`sums`, of ``now - before``, which is taken in float64."""
-    return _together(_change_sums(now, before, cells.view(np.uint8), shift))
-
-
-def _together(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([lanes[0].sum(), lanes[1].sum(), lanes[2].min(), lanes[3].max()])
+    return _change_sums(now, before, cells.view(np.uint8), shift)
 
 
 @njit(nogil=True, cache=True)
@@ -116,6 +112,11 @@ def _empty_lanes() -> Any:
     return lanes
 
 
+@njit(inline="always")
+def _together(lanes: Any) -> Any:
+    return lanes[0].sum(), lanes[1].sum(), lanes[2].min(), lanes[3].max()
+
+
 @njit(nogil=True, cache=True)
 def _sums(now: Any, cells: Any, shift: Any) -> Any:
     lanes = _empty_lanes()
@@ -126,7 +127,7 @@ def _sums(now: Any, cells: Any, shift: Any) -> Any:
             _take(lanes, lane, np.float64(here[lane]), shift, wet[lane])
     for cell in range(whole, len(now)):
         _take(lanes, cell - whole, np.float64(now[cell]), shift, cells[cell])
-    return lanes
+    return _together(lanes)
 
 
 @njit(nogil=True, cache=True)
@@ -141,4 +142,4 @@ def _change_sums(now: Any, before: Any, cells: Any, shift: Any) -> Any:
     for cell in range(whole, len(now)):
         change = np.float64(now[cell]) - np.float64(before[cell])
         _take(lanes, cell - whole, change, shift, cells[cell])
-    return lanes
+    return _together(lanes)

@@ -62,7 +62,9 @@ class Moments:
         if not np.isfinite(total):
             held = np.isfinite(now) if before is None else np.isfinite(now) & np.isfinite(before)
             return cls.of(now, cells & held, before, about=about)
-        if total * total / count > _SHARE_LOST * squares:  # the mean is elsewhere: digits are lost in what follows
+        if (
+            total * total / count > _SHARE_LOST * squares
+        ):  # the mean is elsewhere: digits are lost in what follows
             about += total / count
             total, squares, _, _ = take(float(about))
         mean = total / count

@@ -1,7 +1,8 @@
 """Whole steps of a NetCDF 4 file without the HDF5 library's pipeline: its chunks are inflated by a faster decoder.
 
 Reading is inflating, mostly. HDF5 hands out a chunk as it lies in the file (``H5Dread_chunk``), libdeflate inflates it,
-and its shuffled bytes go straight to their places. What is not laid out so simply is left to the NetCDF library; decoding after that is xarray's own in both cases, so that the numbers are the same.
+and its shuffled bytes go straight to their places. What is not laid out so simply is left to the NetCDF library;
+decoding after that is xarray's own in both cases, so that the numbers are the same.
 """
 
 import itertools
@@ -121,7 +122,7 @@ def _by_chunk(numbers: list[int], size: int) -> list[tuple[int, list[int], slice
     return groups
 
 
-def _decode(content: bytes, filters: list[int], out: NDArray[Any]) -> None:
+def _decode(content: bytes | bytearray, filters: list[int], out: NDArray[Any]) -> None:
     """Inflate a chunk and put its bytes where they belong."""
     if filters:
         content = zlib_decompress(content, out.nbytes)

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import xarray as xr
 from deflate import zlib_decompress
+from zarr.codecs import Crc32cCodec
 
 from data_pipelines import ingest
 
@@ -24,7 +25,10 @@ def ours(files: list[Path], to: Path) -> None:
 
 
 def tuned(files: list[Path], to: Path) -> None:
-    """What a careful user of xarray writes: no checks, no statistics, no compression, chunks as large as a file."""
+    """What a careful user of xarray writes: as many bytes as ours with the same checksums, chunks as large as a file.
+
+    Our own chunks go over the ends of files, which would cost this way another copy. It checks and measures nothing.
+    """
     ds = xr.open_mfdataset(
         files,
         chunks={"time": STEPS},
@@ -35,7 +39,7 @@ def tuned(files: list[Path], to: Path) -> None:
         compat="override",
         join="override",
     )
-    plain = {str(name): {"compressors": None} for name in ds.data_vars}
+    plain = {str(name): {"compressors": Crc32cCodec()} for name in ds.data_vars}
     ds.drop_encoding().to_zarr(to / "tuned.zarr", encoding=plain, consolidated=False)
 
 
