@@ -121,8 +121,10 @@ def test_ingest_costs_less_than_a_tuned_xarray(files: list[Path], tmp_path: Path
                 [way, f"{seconds:.2f}", f"{ratio:.2f}", f"{size / seconds:.0f}", f"{peak[way]:.0f}"]
             )
     print("\n" + RESULTS.read_text())
-    assert cost["ours"] <= 0.9 * cost["tuned"]
-    assert cost["ours"] <= 0.35 * cost["naive"]
+    # Found on two shared cores: 0.56 and 0.17. What the others pay to fill the page cache, which ours goes past,
+    # depends on the state of the machine's memory: half of the system's time in some runs, little in others.
+    assert cost["ours"] <= 0.8 * cost["tuned"]
+    assert cost["ours"] <= 0.25 * cost["naive"]
 
 
 @pytest.mark.benchmark
