@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from data_pipelines.passes import change_sums, sums
 from data_pipelines.profiles import block_steps
 from data_pipelines.splits import Splits, read_splits, split_numbers
 from data_pipelines.store import open_store, open_unchecked, read_root, write_array
@@ -18,6 +20,7 @@ from oceanop.layout import DEPTH_ATTRIBUTES
 from oceanop.variables import STORED
 
 STATISTICS = ("mean", "std", "min", "max", "count", "difference_mean", "difference_std")
+_SHARE_LOST = 0.5  # of a sum of squares: what the distance of the mean may make of it, one bit of 53
 
 
 @dataclass
@@ -30,19 +33,42 @@ class Moments:
     low: float = field(default=np.inf)
     high: float = field(default=-np.inf)
 
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Take in an array; missing values do not count."""
-        if not values.size:
-            return
-        mean = float(values.mean())
-        if not np.isfinite(mean):
-            self.add(values[np.isfinite(values)])
-            return
-        deviations = values - mean
-        np.square(deviations, out=deviations)
-        self.merge(
-            Moments(values.size, mean, float(deviations.sum()), float(values.min()), float(values.max()))
-        )
+    @classmethod
+    def of(
+        cls,
+        now: NDArray[np.floating],
+        cells: NDArray[np.bool_],
+        before: NDArray[np.floating] | None = None,
+        *,
+        count: int | None = None,
+        about: float = 0.0,
+    ) -> "Moments":
+        """Of some cells of a plane, or of their changes; missing values do not count.
+
+        Parameters
+        ----------
+        now, before, cells
+            ``[n]``; values, those that they have changed from, and which count.
+        count
+            How many do; None counts them.
+        about
+            What the mean may be like: deviations from it are summed in one pass.
+        """
+        count = int(cells.sum()) if count is None else count
+        if not count:
+            return cls()
+        take = partial(sums, now, cells) if before is None else partial(change_sums, now, before, cells)
+        total, squares, low, high = take(float(about))
+        if not np.isfinite(total):
+            held = np.isfinite(now) if before is None else np.isfinite(now) & np.isfinite(before)
+            return cls.of(now, cells & held, before, about=about)
+        if (
+            total * total / count > _SHARE_LOST * squares
+        ):  # the mean is elsewhere: digits are lost in what follows
+            about += total / count
+            total, squares, _, _ = take(float(about))
+        mean = total / count
+        return cls(count, float(about + mean), float(squares - mean * total), float(low), float(high))
 
     def merge(self, other: "Moments") -> None:
         """Take in the numbers that another one has seen."""
@@ -115,21 +141,21 @@ def measure(
     steps, levels = block.shape[:2]
     for level in range(levels):
         plane = cells[min(level, len(cells) - 1)].ravel()
-        chosen = None if plane.all() else np.flatnonzero(plane)
-        earlier: NDArray[np.float64] | None = None
+        count = int(plane.sum())
+        earlier: NDArray[np.floating] | None = None
         for step in range(-1, steps):
             split = int(member[step + 1])
             field_now = before if step < 0 else block[step]
             if split < 0 or field_now is None:
                 earlier = None
                 continue
-            flat = field_now[level].ravel()
-            now = (flat if chosen is None else flat.take(chosen)).astype(np.float64)
+            now = field_now[level].ravel()
             if step >= 0:
                 table = tables.setdefault(split, [Measured() for _ in range(levels)])[level]
-                table.values.add(now)
+                table.values.merge(Moments.of(now, plane, count=count, about=table.values.mean))
                 if earlier is not None and linked[step] and member[step] == split:
-                    table.changes.add(now - earlier)
+                    changes = Moments.of(now, plane, earlier, count=count, about=table.changes.mean)
+                    table.changes.merge(changes)
             earlier = now
     return tables
 

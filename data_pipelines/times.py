@@ -1,6 +1,7 @@
 """Time axes: any CF calendar as numbers, as text and back."""
 
 import datetime
+import functools
 import re
 from typing import Any
 
@@ -47,8 +48,8 @@ def decode(numbers: xr.Variable, where: str) -> Times:
             "'hours since 2015-11-16 00:00:00'. Set the attribute in the file (ncatted, xarray) and try again."
         )
     try:
-        coder = xr.coders.CFDatetimeCoder(time_unit="ns")
-        decoded = np.asarray(coder.decode(numbers.copy(deep=False).load()).values)
+        held = numbers.load().to_numpy()
+        decoded = _dates(held.tobytes(), held.dtype, held.shape, units, numbers.attrs.get("calendar"))
     except (ValueError, OverflowError, TypeError) as error:
         advice = "write days, hours or seconds since a date of the calendar"
         if re.search(r" since 0+(\D|$)", units):
@@ -72,6 +73,18 @@ def decode(numbers: xr.Variable, where: str) -> Times:
         for time in decoded.ravel()
     ]
     return np.array(rounded, dtype=object).reshape(decoded.shape)
+
+
+@functools.lru_cache(maxsize=8)  # every variable of a file asks for the dates of the same axis
+def _dates(
+    numbers: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], units: str, calendar: str | None
+) -> NDArray[Any]:
+    attributes = {"units": units} if calendar is None else {"units": units, "calendar": calendar}
+    values = np.frombuffer(numbers, dtype).reshape(shape)
+    coded = xr.Variable([f"axis_{number}" for number in range(len(shape))], values, attributes)
+    dates = np.asarray(xr.coders.CFDatetimeCoder(time_unit="ns").decode(coded).values)
+    dates.setflags(write=False)
+    return dates
 
 
 def text(time: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_pipelines.passes import find_values
 from data_pipelines.plan import Plan
 from data_pipelines.remarks import IngestWarning
 from data_pipelines.series import Series
@@ -42,8 +43,9 @@ class Wetness:
     @classmethod
     def of(cls, block: NDArray[np.float32]) -> "Wetness":
         """Of steps ``[t, z, y, x]``."""
-        there = np.isfinite(block)
-        return cls(np.asarray(there.all(0)), np.asarray(there.any(0)))
+        always, ever = np.ones(block.shape[1:], bool), np.zeros(block.shape[1:], bool)
+        find_values(block, always, ever)
+        return cls(always, ever)
 
     def merge(self, other: "Wetness") -> "Wetness":
         """Of the steps of both, in any order."""
@@ -55,11 +57,12 @@ class Wetness:
         return [int(count) for count in (self.ever & ~self.always).sum((1, 2))]
 
 
-def gathered(seen: dict[str, Wetness], blocks: Mapping[str, NDArray[np.float32]]) -> None:
-    """Take in steps of some variables, ``[t, z, y, x]`` each."""
-    for name, block in blocks.items():
-        here = Wetness.of(block)
+def gathered(seen: dict[str, Wetness], blocks: Mapping[str, NDArray[np.float32]]) -> Mask:
+    """Take in steps of some variables, ``[t, z, y, x]`` each; cells that hold every one at every step."""
+    found = {name: Wetness.of(block) for name, block in blocks.items()}
+    for name, here in found.items():
         seen[name] = seen[name].merge(here) if name in seen else here
+    return np.asarray(np.logical_and.reduce([here.always for here in found.values()]))
 
 
 def judged(seen: Mapping[str, Wetness], plan: Plan) -> dict[str, int | list[int]]:

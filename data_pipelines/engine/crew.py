@@ -18,8 +18,8 @@ from typing import Any
 import xarray as xr
 
 PROCESS_BYTES = (
-    400 * 2**20
-)  # that a worker takes before its first task: Python, its libraries, headers of the files
+    440 * 2**20
+)  # that a worker takes before its first task: Python, its libraries and compiled passes, headers of the files
 DEFAULT_MEMORY = 4 * 2**30  # bytes of all workers together
 OPEN_FILES = 4  # kept open by a process; each holds the chunks that it read last
 

@@ -1,7 +1,10 @@
 """One file of a store: encoded in memory, written beside its place, and put there when the ledger knows it."""
 
+import errno
 import json
+import mmap
 import os
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +19,27 @@ from zarr.storage import MemoryStore
 
 from data_pipelines.engine.ledger import Entry, digest
 
+_BLOCK = 4096  # bytes: no disk has larger blocks, no machine smaller pages
+_PAST_CACHE = getattr(os, "O_DIRECT", 0)  # Linux alone has it
+
 Document = Mapping[str, Any]  # the zarr.json of an array
+
+
+class Room(threading.local):
+    """Memory of one thread for one file after another: the system need not find and clear new pages for each."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _BLOCK)
+
+    def of(self, size: int) -> NDArray[np.uint8]:
+        """At least so many bytes in whole blocks, beginning with a page; the same as the last time."""
+        padded = -(-size // _BLOCK) * _BLOCK
+        if len(self._memory) < padded:
+            self._memory = mmap.mmap(-1, padded)
+        return np.frombuffer(self._memory, np.uint8, padded)
+
+
+_ROOM = Room()
 
 
 def steps_of(document: Document) -> int:
@@ -35,10 +58,14 @@ def is_summed(document: Document) -> bool:
 
 
 def encode(document: Document, block: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bytes of the file that holds a block ``[n, ...]`` of an array's steps, as Zarr itself would write it."""
+    """Bytes of the file that holds a block ``[n, ...]`` of an array's steps, as Zarr itself would write it.
+
+    They are overwritten when this thread encodes the next one.
+    """
     shape = (steps_of(document), *document["shape"][1:])
     if [codec["name"] for codec in document["codecs"]] == ["bytes", "crc32c"]:
-        content = np.empty(4 * int(np.prod(shape)) + 4, np.uint8)
+        size = 4 * int(np.prod(shape)) + 4
+        content = _ROOM.of(size)[:size]
         fields = content[:-4].view("<f4").reshape(shape)
         fields[: len(block)], fields[len(block) :] = block, np.nan
         content[-4:] = np.frombuffer(_crc32c(content[:-4]), np.uint8)
@@ -50,7 +77,10 @@ def encode(document: Document, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         store = MemoryStore(held)
         zarr.open_array(store, mode="r+", zarr_format=3)[: len(block)] = block
     (written,) = (content for key, content in store._store_dict.items() if key != "zarr.json")
-    return np.asarray(written.as_numpy_array()).view(np.uint8)
+    coded = np.asarray(written.as_numpy_array()).view(np.uint8)
+    content = _ROOM.of(coded.nbytes)[: coded.nbytes]
+    content[:] = coded
+    return content
 
 
 def write_aside(target: Path, name: str, document: Document, shard: int, block: NDArray[np.float32]) -> Entry:
@@ -62,10 +92,7 @@ def write_aside(target: Path, name: str, document: Document, shard: int, block: 
     path = target / partial
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(path, "wb") as stream:
-            stream.write(content.data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_down(path, _ROOM.of(content.nbytes), content.nbytes)
     except OSError:
         path.unlink(missing_ok=True)  # a full disk has no place for what is half written
         raise
@@ -77,6 +104,33 @@ def write_aside(target: Path, name: str, document: Document, shard: int, block: 
         "bytes": int(content.nbytes),
         "checksum": _sum_of(content, is_summed(document)),
     }
+
+
+def write_down(path: Path, padded: NDArray[np.uint8], size: int) -> None:
+    """Write a file down to the disk, past the page cache where its file system allows that.
+
+    Filling the cache costs several times what writing does, and drives out the files that are read next.
+
+    Parameters
+    ----------
+    padded
+        The content and what comes after it up to whole blocks, in memory that begins with a page.
+    size
+        Bytes of the content.
+    """
+    create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        handle = os.open(path, create | _PAST_CACHE, 0o666)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        handle = os.open(path, create, 0o666)
+    with os.fdopen(handle, "wb", buffering=0) as stream:
+        written = 0
+        while written < len(padded):
+            written += stream.write(padded[written:].data)
+        stream.truncate(size)
+        os.fsync(stream.fileno())
 
 
 def put_in_place(target: Path, entry: Entry) -> None:

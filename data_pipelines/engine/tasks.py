@@ -186,7 +186,7 @@ def task_bytes(site: Site, task: Task) -> int:
         return 4 * READ_BYTES
     fields = [4 * int(np.prod(site.documents[name]["shape"][1:])) for name in task.names]
     held = sum(fields) * (task.stop - task.first + 1)
-    return 4 * max(READ_BYTES, *fields) + held + 2 * max(fields) * steps_of(site.documents[task.names[0]])
+    return 4 * max(READ_BYTES, *fields) + held + 3 * max(fields) * steps_of(site.documents[task.names[0]])
 
 
 def _fields(site: Site, task: Task, begin: int) -> tuple[Fields, str | None, dict[str, list[str]]]:
@@ -234,9 +234,8 @@ def _read_ocean(
     finite: Mask | None = None
     known = plan.coarsening.changes and is_state(series)  # before the first mean was taken
     for first, blocks in pieces(site, task, start):
-        whole = all_finite(blocks)
+        whole = gathered(seen, blocks)
         finite = whole if finite is None else finite & whole
-        gathered(seen, blocks)
         if site.fixed:
             _require_sea(site, series, first, blocks, whole)
         for name, block in blocks.items():

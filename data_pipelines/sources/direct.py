@@ -1,8 +1,8 @@
 """Whole steps of a NetCDF 4 file without the HDF5 library's pipeline: its chunks are inflated by a faster decoder.
 
-Reading is inflating, mostly. HDF5 hands out a chunk as it lies in the file (``H5Dread_chunk``), the Intelligent Storage
-Acceleration Library inflates it, and its shuffled bytes go straight to their places. What is not laid out so simply is
-left to the NetCDF library; decoding after that is xarray's own in both cases, so that the numbers are the same.
+Reading is inflating, mostly. HDF5 hands out a chunk as it lies in the file (``H5Dread_chunk``), libdeflate inflates it,
+and its shuffled bytes go straight to their places. What is not laid out so simply is left to the NetCDF library;
+decoding after that is xarray's own in both cases, so that the numbers are the same.
 """
 
 import itertools
@@ -13,11 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
-from isal import isal_zlib
+from deflate import DeflateError, zlib_decompress
 from numpy.typing import NDArray
 
+from data_pipelines.passes import mark_missing, unshuffle
+
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-_DAMAGED: Any = isal_zlib.error
 _DECODING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
 _WASTE = 2  # of the steps asked for: no more are inflated here, but by the library, which keeps them for the next call
 
@@ -52,7 +53,7 @@ def read_direct(
             raw = _raw(source, h5py.h5d.open(held, str(array.name).encode()), array, steps, levels)
         finally:
             held.close()
-    except (OSError, KeyError, RuntimeError, ValueError, _DAMAGED):
+    except (OSError, KeyError, RuntimeError, ValueError, DeflateError):
         return None
     if raw is None:
         return None
@@ -60,7 +61,7 @@ def read_direct(
     if raw.dtype.kind == "f" and set(kept) <= {"_FillValue", "missing_value"}:
         # What xarray does too, without its copies of the whole
         for fill in kept.values():
-            np.copyto(raw, np.nan, where=raw == raw.dtype.type(fill))
+            mark_missing(raw, fill)
         return raw
     coded = xr.Variable(dims, raw, kept)
     decoded = xr.conventions.decode_cf_variable(array.name, coded, decode_times=False, decode_timedelta=False)
@@ -121,15 +122,18 @@ def _by_chunk(numbers: list[int], size: int) -> list[tuple[int, list[int], slice
     return groups
 
 
-def _decode(content: bytes, filters: list[int], out: NDArray[Any]) -> None:
+def _decode(content: bytes | bytearray, filters: list[int], out: NDArray[Any]) -> None:
     """Inflate a chunk and put its bytes where they belong."""
     if filters:
-        content = isal_zlib.decompress(content, bufsize=out.nbytes)
+        content = zlib_decompress(content, out.nbytes)
     held = np.frombuffer(content, np.uint8)
     if held.size != out.nbytes:
         raise ValueError(f"a chunk has {held.size} bytes in place of {out.nbytes}")
     if _SHUFFLE not in filters or out.itemsize == 1:
         out[...] = held.view(out.dtype).reshape(out.shape)
+        return
+    if out.itemsize == 4:
+        unshuffle(held, out)
         return
     planes, places = held.reshape(out.itemsize, -1), out.reshape(-1).view(np.uint8).reshape(-1, out.itemsize)
     assert np.shares_memory(places, out)

@@ -11,7 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
-from isal import isal_zlib
+from deflate import zlib_decompress
+from zarr.codecs import Crc32cCodec
 
 from data_pipelines import ingest
 
@@ -24,7 +25,10 @@ def ours(files: list[Path], to: Path) -> None:
 
 
 def tuned(files: list[Path], to: Path) -> None:
-    """What a careful user of xarray writes: no checks, no statistics, no compression, chunks as large as a file."""
+    """What a careful user of xarray writes: as many bytes as ours with the same checksums, chunks as large as a file.
+
+    Our own chunks go over the ends of files, which would cost this way another copy. It checks and measures nothing.
+    """
     ds = xr.open_mfdataset(
         files,
         chunks={"time": STEPS},
@@ -35,7 +39,7 @@ def tuned(files: list[Path], to: Path) -> None:
         compat="override",
         join="override",
     )
-    plain = {str(name): {"compressors": None} for name in ds.data_vars}
+    plain = {str(name): {"compressors": Crc32cCodec()} for name in ds.data_vars}
     ds.drop_encoding().to_zarr(to / "tuned.zarr", encoding=plain, consolidated=False)
 
 
@@ -52,7 +56,7 @@ def inflate(files: list[Path], to: Path) -> None:
                 variable, size = file[name].id, 4 * int(np.prod(file[name].chunks))
                 for number in range(variable.get_num_chunks()):
                     place = variable.get_chunk_info(number).chunk_offset
-                    isal_zlib.decompress(variable.read_direct_chunk(place)[1], bufsize=size)
+                    zlib_decompress(variable.read_direct_chunk(place)[1], size)
 
 
 def peak() -> float:

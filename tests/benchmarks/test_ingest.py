@@ -2,13 +2,17 @@
 
     python -m pytest -m benchmark -s tests/benchmarks/test_ingest.py
 
-Every way runs once in a process of its own on the same files: 24 of 24 hours of four variables on 200 x 300 cells.
-Processor seconds are compared, which other load on the machine hardly changes, and no wall-clock times.
+The ways take turns, each time in a process of its own on the same files: 24 of 24 hours of four variables on 200 x 300
+cells. Processor seconds of all threads are compared, of the system too, and no wall-clock times; a first small run
+loads the libraries of each way and is not counted. Ratios are those of medians over the rounds, and go to
+``notebooks/results/ingest.csv``.
 """
 
+import csv
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +23,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES, STEPS, ROWS, COLUMNS = 24, 24, 200, 300
+ROUNDS = 3
+RESULTS = ROOT / "notebooks" / "results" / "ingest.csv"
 NAMES = {
     "zos": ("sea_surface_height_above_geoid", "m"),
     "tos": ("sea_surface_temperature", "degC"),
@@ -96,23 +102,29 @@ def run(way: str, files: list[Path], to: Path) -> dict[str, float]:
 
 
 @pytest.mark.benchmark
-def test_ingest_costs_what_a_tuned_xarray_does_and_half_of_the_naive_one_at_most(
-    files: list[Path], tmp_path: Path
-) -> None:
-    found = {way: run(way, files[:FILES], tmp_path / way) for way in ("ours", "tuned", "naive", "inflate")}
+def test_ingest_costs_less_than_a_tuned_xarray(files: list[Path], tmp_path: Path) -> None:
+    told: dict[str, list[dict[str, float]]] = {way: [] for way in ("ours", "tuned", "naive", "inflate")}
+    for _ in range(ROUNDS):
+        for way, runs in told.items():
+            runs.append(run(way, files[:FILES], tmp_path / way))
+    cost, peak = (
+        {way: statistics.median(one[key] for one in runs) for way, runs in told.items()}
+        for key in ("cpu_seconds", "peak_mb")
+    )
     size = 4 * FILES * STEPS * ROWS * COLUMNS * len(NAMES) / 1e6
-    for way, told in found.items():
-        rate = size / told["cpu_seconds"]
-        print(
-            f"{way:8} {told['cpu_seconds']:6.2f} CPU s {rate:5.0f} MB per CPU s, peak {told['peak_mb']:5.0f} MB"
-        )
-    cost = {way: told["cpu_seconds"] for way, told in found.items()}
-    for way in ("tuned", "naive", "inflate"):
-        print(f"ours / {way}: {cost['ours'] / cost[way]:.2f}")
-    # Three runs on two shared cores: 0.94 to 1.09, and 0.30 to 0.35. The tuned call checks nothing, has
-    # no statistics and no checksums, and does not wait for the disk.
-    assert cost["ours"] <= 1.3 * cost["tuned"]
-    assert cost["ours"] <= 0.5 * cost["naive"]
+    with RESULTS.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["way", "cpu_seconds", "ours_over_this", "decoded_mb_per_cpu_second", "peak_mb"])
+        for way, seconds in cost.items():
+            ratio = cost["ours"] / seconds
+            table.writerow(
+                [way, f"{seconds:.2f}", f"{ratio:.2f}", f"{size / seconds:.0f}", f"{peak[way]:.0f}"]
+            )
+    print("\n" + RESULTS.read_text())
+    # Found on two shared cores: 0.56 and 0.17. What the others pay to fill the page cache, which ours goes past,
+    # depends on the state of the machine's memory: half of the system's time in some runs, little in others.
+    assert cost["ours"] <= 0.8 * cost["tuned"]
+    assert cost["ours"] <= 0.25 * cost["naive"]
 
 
 @pytest.mark.benchmark
