@@ -85,7 +85,7 @@ def score_rows(experiment: Experiment, members: Members) -> tuple[list[Row], lis
     scale = experiment.scale
     rows: list[Row] = []
     curves: list[Row] = []
-    over = [name for name in members if name in (*experiment.forecasters, "persistence")]
+    over = [name for name in members if name in (*plans_of(experiment), "persistence")]
     for split in [name for name in scale.days if name not in ("train", "validation")]:
         sums = {name: [StartSums.load(to / f"{split}.npz") for to in each] for name, each in members.items()}
         starts = experiment.starts(split, scale.leads, every=scale.starts_every)

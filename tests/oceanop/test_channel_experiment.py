@@ -50,6 +50,7 @@ def test_windows_stay_inside_one_realisation_and_the_splits_apart(
     assert len(np.unique(levels[:, 0])) == ds.sizes["time"]
 
 
+@pytest.mark.slow
 def test_the_experiment_goes_from_its_store_to_tables_and_pictures(
     experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

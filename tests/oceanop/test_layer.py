@@ -356,6 +356,7 @@ def test_autocast_around_the_backward_pass_alone_rounds_nothing(kind: type[nn.Mo
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FNO, FNOtD])
 def test_an_operator_compiles_as_one_graph(kind: type[nn.Module]) -> None:
     operator, inputs = make_operator(kind)

@@ -305,6 +305,7 @@ def test_a_gradient_of_more_numbers_than_31_bits_count_is_read_to_its_end() -> N
 
 if not INTERPRETED:
 
+    @pytest.mark.slow
     def test_in_the_interpreter_of_triton_the_bytes_are_those_of_the_cpu() -> None:
         pytest.importorskip("triton", reason="the CUDA kernels are written in Triton, which is not installed")
         outcome = subprocess.run(
