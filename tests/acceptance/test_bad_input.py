@@ -206,7 +206,7 @@ def test_the_installed_command_exits_with_two_and_no_traceback(tmp_path: Path) -
 
 
 def test_debug_shows_the_traceback(command: Command, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="none.nc"):
+    with pytest.raises(FileNotFoundError, match=r"none\.nc"):
         command("inspect", tmp_path / "none.nc", "--debug")
 
 
