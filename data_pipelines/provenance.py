@@ -90,18 +90,19 @@ def difference(old: str, files: Sequence[Mapping[str, Any]], options: Mapping[st
         kept = json.loads(old)
     except (TypeError, ValueError):
         return "it was not made by this command"
+    found = []
     for key, value in options.items():
         before = kept.get("options", {}).get(key, _DEFAULTS.get(key))
         if before != json.loads(json.dumps(value)):
-            return f"{key} was {_said(before)} and is now {_said(value)}"
+            found.append(f"{key} was {_said(before)} and is now {_said(value)}")
     before, now = kept.get("files", []), json.loads(json.dumps(list(files)))
-    if before != now:
-        old_names, new_names = [file["name"] for file in before], [file["name"] for file in now]
-        if old_names != new_names:
-            return f"it was made from {', '.join(old_names)} and now {', '.join(new_names)} are given"
+    old_names, new_names = [file["name"] for file in before], [file["name"] for file in now]
+    if old_names != new_names:
+        found.append(f"it was made from {', '.join(old_names)} and now {', '.join(new_names)} are given")
+    elif before != now:
         changed = [file["name"] for file, other in zip(now, before, strict=True) if file != other]
-        return f"the content of {', '.join(changed)} has changed"
-    return None
+        found.append(f"the content of {', '.join(changed)} has changed")
+    return ", ".join(found) or None
 
 
 def request(files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
