@@ -368,7 +368,9 @@ def test_a_complete_store_is_left_as_it_is(write_file: Writer, tmp_path: Path, l
     write_file("f.nc", {"zos": (LEVEL, "m", level + 1)})
     with pytest.raises(ValueError, match=r"the content of f\.nc has changed"):
         ingest(file, to=store)
-    everything = r'profile was "fast" and is now "compact", coarsen was 1 and is now 2, the content of f\.nc has'
+    everything = (
+        r'profile was "fast" and is now "compact", coarsen was 1 and is now 2, the content of f\.nc has'
+    )
     with pytest.raises(ValueError, match=everything):
         ingest(file, to=store, coarsen=2, profile="compact")
 
