@@ -105,7 +105,17 @@ SCALES: dict[str, Scale] = {
         repeats=3,
     ),
     "averaged": AVERAGED,
-    "month": replace(AVERAGED, days={**AVERAGED.days, "train": 30}, equal=("cost",)),  # a month to learn from
+    # A month and ten days to learn from
+    "month": replace(AVERAGED, days={**AVERAGED.days, "train": 30}, equal=("cost",)),
+    "ten-days": replace(AVERAGED, days={**AVERAGED.days, "train": 10}, equal=("cost",)),
+    # Means over 30' by 30' of a sea of 5' by 5', whose own model is dear
+    "finer-truth": replace(
+        AVERAGED,
+        basin="baltic",
+        relief=(1, 1),
+        equal=("cost",),
+        solvers=(("baltic-fine", None), *MODELS),
+    ),
     "full": Scale(  # 15' by 10', 1809 wet
         basin="baltic",
         relief=None,

@@ -79,7 +79,7 @@ class FNO(nn.Module):
     def forward(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:
         """Future states of one window; shapes as :meth:`FNOtD.forward`."""
         check_inputs(self, history, forcing, static)
-        with alone(history):
+        with alone(history, history.shape[0] * static[0].numel()):
             return self._future(history, forcing, static)
 
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:

@@ -103,7 +103,8 @@ class FNOtD(nn.Module):
             ``[batch, state, horizon, y, x]``: the last state plus the learned change, 0 on land.
         """
         check_inputs(self, history, forcing, static)
-        with alone(history):
+        tokens = (self.history + self.horizon) // self.patch
+        with alone(history, history.shape[0] * tokens * static[0].numel()):
             return self._future(history, forcing, static)
 
     def _future(self, history: Tensor, forcing: Tensor, static: Tensor) -> Tensor:

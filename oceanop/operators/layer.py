@@ -12,7 +12,13 @@ from oceanop.operators.allocator import settle_allocator
 from oceanop.operators.fused import PointwiseHalf, PointwiseMLP, RowAnalysis
 from oceanop.operators.recompute import run_layer
 from oceanop.operators.spectral import SpectralConv
-from oceanop.operators.workers import without_teams
+from oceanop.operators.workers import threads, without_teams
+
+# Points of all windows together, for each thread that works on them: on fewer, at some 32 channels, single tensor
+# operations are faster than rows in the cache, whose many small pieces of work each cost a call.
+FEW_POINTS = 25_000
+# More threads than these do not bring single operations more
+THREADS_COUNTED = 2
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,9 @@ def spectral_layer(
 ) -> Tensor:
     r"""``last(narrow(GELU(widen(first(g2 * S(g1 * x) + W x + b)))) + skip * x)``.
 
-    On the CPU in plain precision the layer runs a few rows at a time (:mod:`oceanop.operators.fused`) and always
-    recomputes its inside in the backward pass; elsewhere it is a chain of tensor operations, which ``torch.compile``
-    can take as a whole.
+    On the CPU in plain precision the layer of a large field runs a few rows at a time (:mod:`oceanop.operators.fused`)
+    and always recomputes its inside in the backward pass; a small one's and elsewhere it is a chain of tensor
+    operations, which ``torch.compile`` can take as a whole.
 
     Parameters
     ----------
@@ -95,26 +101,33 @@ def perceptron(x: Tensor, widen: nn.Module, narrow: nn.Module) -> Tensor:
 
 def _perceptron(x: Tensor, widen: Tensor, widen_bias: Tensor, narrow: Tensor, narrow_bias: Tensor) -> Tensor:
     if runs_in_cache(x):
-        settle_allocator()
         points = x.reshape(-1, x.shape[-1])
         y: Tensor = PointwiseMLP.apply(points, widen, widen_bias, narrow, narrow_bias)
         return y.unflatten(0, x.shape[:-1])
     return functional.linear(functional.gelu(functional.linear(x, widen, widen_bias)), narrow, narrow_bias)
 
 
-def runs_in_cache(x: Tensor) -> bool:
-    """Whether work on ``x`` is done a few rows at a time: on the CPU, without autocast, outside of compilation."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+def runs_in_cache(x: Tensor, points: int | None = None) -> bool:
+    """Whether work on ``x`` is done a few rows at a time: on the CPU, without autocast, outside of compilation.
+
+    And on many points, those of ``x [..., channel]`` where they are not given.
+    """
+    if (
+        x.device.type != "cpu"
+        or x.dtype not in (torch.float32, torch.float64)
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+    ):
+        return False
+    count = x.shape[:-1].numel() if points is None else points
+    return count > FEW_POINTS * min(threads(), THREADS_COUNTED)
 
 
-def alone(x: Tensor) -> AbstractContextManager[None]:
-    """Where layers work on ``x`` in the cache: no teams of threads beside (:func:`workers.without_teams`)."""
-    return without_teams() if runs_in_cache(x) else nullcontext()
+def alone(x: Tensor, points: int) -> AbstractContextManager[None]:
+    """Where layers work on so many points in the cache: no teams of threads beside (:func:`workers.without_teams`)."""
+    if not torch.compiler.is_compiling() and x.device.type == "cpu":
+        settle_allocator()
+    return without_teams() if runs_in_cache(x, points) else nullcontext()
 
 
 def _in_cache(
@@ -125,7 +138,6 @@ def _in_cache(
     active: tuple[bool, bool],
     wanted: slice,
 ) -> Tensor:
-    settle_allocator()
     before, after = (None, None) if gates is None else (gate.contiguous() for gate in gates)
     batch, sizes = x.shape[0], x.shape[1:-1]
     analysis, synthesis = convolution.row_basis(x)

@@ -20,6 +20,11 @@ from oceanop.operators.spectral import SpectralConv
 from oceanop.operators.workers import share, without_teams
 
 
+@pytest.fixture(autouse=True)
+def no_field_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oceanop.operators.layer.FEW_POINTS", 0)
+
+
 @pytest.fixture(params=[1, 2, 3], ids="{} threads".format)
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
@@ -31,7 +36,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.fixture
 def chained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def switch() -> None:
-        monkeypatch.setattr("oceanop.operators.layer.runs_in_cache", lambda x: False)
+        monkeypatch.setattr("oceanop.operators.layer.FEW_POINTS", 10**9)
 
     return switch
 
@@ -90,6 +95,23 @@ def test_a_layer_in_the_cache_is_the_chain_of_its_operations(
     chained()
     for ours, expected in zip(result, run(layer, **options), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("windows", "threads", "cached"),
+    [(7, 1, False), (8, 1, True), (14, 2, False), (15, 2, True), (14, 3, False), (15, 3, True)],
+)
+def test_only_fields_of_many_points_are_done_in_the_cache(
+    windows: int, threads: int, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oceanop.operators.layer.FEW_POINTS", 5 * 7 * 9 * 7)
+    monkeypatch.setattr("oceanop.operators.layer.threads", lambda: threads)
+    layer = make_layer(3, gated=True, skip=False, dtype=torch.float32)
+    layer["x"] = torch.randn(windows, 5, 7, 9, 6)
+    calls: list[int] = []
+    monkeypatch.setattr("oceanop.operators.layer._in_cache", lambda *_: calls.append(1) or torch.zeros(1))
+    spectral_layer(**layer)
+    assert bool(calls) is cached
 
 
 def test_a_layer_returns_a_tensor_of_its_own() -> None:

@@ -15,6 +15,13 @@ from oceanop.operators.inputs import window_channels
 ROWS, COLUMNS, HISTORY, HORIZON = 9, 12, 4, 6
 
 
+@pytest.fixture(autouse=True, params=[0, 10**9], ids=["in the cache", "chained"])
+def few_points(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Up to how many points layers are chains of operations, as all are on a GPU."""
+    monkeypatch.setattr("oceanop.operators.layer.FEW_POINTS", request.param)
+    return int(request.param)
+
+
 CHANNELS = {"state_channels": 2, "forcing_channels": 2, "static_channels": 3}
 SIZES: dict[str, Any] = {**CHANNELS, "history": HISTORY, "horizon": HORIZON, "width": 8, "layers": 2}
 
@@ -322,13 +329,13 @@ def bytes_kept(model: nn.Module, inputs: tuple) -> int:
     return sum(storage.nbytes() for storage in storages.values())
 
 
-@pytest.fixture
-def chained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers as chains of operations, as on a GPU: on the CPU they recompute anyway."""
-    monkeypatch.setattr("oceanop.operators.layer.runs_in_cache", lambda x: False)
+CACHED, CHAINED = (
+    pytest.mark.parametrize("few_points", [points], indirect=True, ids=[name])
+    for points, name in ((0, "in the cache"), (10**9, "chained"))
+)
 
 
-@pytest.mark.usefixtures("chained")
+@CHAINED
 def test_recomputing_keeps_less_than_half_of_the_memory(
     make: Callable[..., nn.Module], inputs: tuple
 ) -> None:
@@ -337,7 +344,8 @@ def test_recomputing_keeps_less_than_half_of_the_memory(
     assert 2 * bytes_kept(recomputed.train(), inputs) < bytes_kept(kept.train(), inputs)
 
 
-def test_on_the_cpu_a_layer_keeps_little_more_than_its_input(make: Callable[..., nn.Module]) -> None:
+@CACHED
+def test_in_the_cache_a_layer_keeps_little_more_than_its_input(make: Callable[..., nn.Module]) -> None:
     plane = 30, 40
     steps = HISTORY + HORIZON
     inputs = torch.randn(1, 2, HISTORY, *plane), torch.randn(1, 2, steps, *plane), torch.ones(3, *plane)
@@ -349,7 +357,7 @@ def test_on_the_cpu_a_layer_keeps_little_more_than_its_input(make: Callable[...,
     assert kept[3] - kept[1] < 2 * 1.4 * field
 
 
-@pytest.mark.usefixtures("chained")
+@CHAINED
 def test_only_training_recomputes(make: Callable[..., nn.Module], inputs: tuple) -> None:
     recomputed = make(checkpoint_activations=True)
     plain = make()
