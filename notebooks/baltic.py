@@ -66,6 +66,19 @@ FORECASTERS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What validation on the cells of 15' by 10' wants otherwise, by the scale
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "full": {
+        "FNOtD": {"model": {"layers": 3, "history": 6, "patch": 6, "modes": [2, 12, 12]}},
+        "FNO-one-step-vanilla": {"model": {"layers": 3}},
+        "FNO-one-step": {"model": {"layers": 3}, "training": {"batch_size": 4}},
+        "FNO-channels": {
+            "model": {"layers": 3},
+            "training": {"batch_size": 4, "noise": 0.005, "windows": 2, "unroll_from": 0.75},
+        },
+    },
+}
+
 # The truth's model on other cells, the last of them those of the means, and one of other physics
 MODELS: tuple[Solver, ...] = (
     ("baltic", None),
@@ -120,7 +133,7 @@ SCALES: dict[str, Scale] = {
         basin="baltic",
         relief=None,
         days={"train": 365, "validation": 60, "test": 180, "extreme": 40, "fast": 40},
-        budget=300,
+        budget=200,
         seeds=(0, 1, 2),
         equal=("cost",),
         solvers=(("baltic-coarse", None), ("baltic-charnock", None)),
@@ -191,7 +204,12 @@ def experiment_of(
     """A scale with what the command line changes."""
     chosen = SCALES[scale]
     chosen = replace(chosen, budget=budget or chosen.budget, seeds=tuple(seeds or chosen.seeds))
-    return Experiment(to, chosen, forecasters=FORECASTERS, common=COMMON, gauges=GAUGES)
+    own = OWN.get(scale, {})
+    forecasters = {
+        form: {part: {**settings, **own.get(form, {}).get(part, {})} for part, settings in tables.items()}
+        for form, tables in FORECASTERS.items()
+    }
+    return Experiment(to, chosen, forecasters=forecasters, common=COMMON, gauges=GAUGES)
 
 
 if __name__ == "__main__":
