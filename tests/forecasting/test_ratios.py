@@ -50,6 +50,18 @@ def test_forecasters_are_compared_resample_by_resample() -> None:
     assert not picked(rows, "a", "rmse_over_a")
 
 
+def test_trainings_of_two_forecasters_are_no_pairs() -> None:
+    trainings = [sums_of(0, scale=scale) for scale in (1.0, 2.0, 3.0)]
+    rows = ratio_rows({"a": trainings, "b": trainings}, np.arange(STARTS), over=["a"])
+    alone = ratio_rows({"b": trainings}, np.arange(STARTS))
+    assert picked(rows, "b", "rmse") == picked(alone, "b", "rmse")
+    for row in picked(rows, "b", "rmse_over_a").values():
+        assert row["value"] == 1
+        # Errors are 1, 2 and 3: of two that are drawn for each, the worst against the best are a factor of 3 apart
+        assert row["low"] < 1 / 2
+        assert row["high"] > 2
+
+
 def test_the_spectrum_s_error_is_the_root_mean_square_of_logarithms() -> None:
     rows = ratio_rows({"a": [sums_of(0, scale=0.3)]}, np.arange(STARTS))
     for row in picked(rows, "a", "log_spectrum_error").values():
