@@ -79,13 +79,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-# The truth's model on other cells, the last of them those of the means, and one of other physics
-MODELS: tuple[Solver, ...] = (
-    ("baltic", None),
-    ("baltic-coarse", None),
-    ("baltic", (6, 12)),
-    ("baltic-charnock", None),
-)
+# The truth's model on other cells, and one of other physics; beside them goes one on the cells of the means
+MODELS: tuple[Solver, ...] = (("baltic", None), ("baltic-coarse", None), ("baltic-charnock", None))
 # Budgets are processor seconds of one training, alone on one thread.
 AVERAGED = Scale(
     basin="baltic-fine",
@@ -95,7 +90,7 @@ AVERAGED = Scale(
     budget=100,
     seeds=(0, 1, 2),
     equal=("cost", "steps", "parameters"),
-    solvers=MODELS,
+    solvers=(*MODELS, ("baltic", (6, 12))),
     starts_every=240,
     long_starts=4,
     validation_starts=8,
@@ -127,7 +122,7 @@ SCALES: dict[str, Scale] = {
         basin="baltic",
         relief=(1, 1),
         equal=("cost",),
-        solvers=(("baltic-fine", None), *MODELS),
+        solvers=(("baltic-fine", None), *MODELS, ("baltic", (6, 6))),
     ),
     "full": Scale(  # 15' by 10', 1809 wet
         basin="baltic",

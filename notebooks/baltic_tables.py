@@ -1,14 +1,17 @@
 """Tables, pictures and the page of the Baltic experiment, from what its processes left in its folder."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from baltic_costs import MEMBERS
+from baltic_folder import read_note
 from baltic_pictures import draw_bands, draw_curves, draw_gauges, draw_waves
-from baltic_runs import MEMBERS, REFERENCE, Experiment, baseline_of, learned, plans_of, solver_names
+from baltic_runs import DECAY, REFERENCE, STORM, Experiment, baseline_of, learned, plans_of, solver_names
 from baltic_scores import ENERGY, Settled, dominant_periods, ordered
 from norkyst_comparison import write_table
 
@@ -70,7 +73,12 @@ def finished(experiment: Experiment) -> Members:
             for name in ("persistence", "wind-regression", *solver_names(experiment))
         },
     }
-    done = {name: [to for to in each if (to / "done.json").exists()] for name, each in folders.items()}
+    done = {
+        name: [to for to in each if read_note(to / "done.json") is not None] for name, each in folders.items()
+    }
+    left = [to.name for name, each in folders.items() for to in each if to not in done[name]]
+    if left:
+        print(f"{experiment.to}: not done, and left out of all tables: {', '.join(left)}", flush=True)
     return {name: each for name, each in done.items() if each}
 
 
@@ -247,7 +255,7 @@ class Storm:
         out = {}
         time = self.ds["time"].values[self.start]
         for name in names:
-            path = self.members[name][0] / "storm.nc"
+            path = self.members[name][0] / STORM
             if not path.exists():
                 if name in self.experiment.forecasters:
                     best = self.members[name][0] / "checkpoints" / "best"
@@ -278,12 +286,15 @@ class Storm:
         for name in names:
             periods = []
             for to, settled in zip(self.members[name], self.settled(name), strict=True):
-                kept = to / "decay.npy"
+                kept = to / DECAY
                 if not kept.exists():
                     leads = self.experiment.scale.leads
                     runs = run_forecaster(settled.forecaster, calm, settled.layout, [48], leads)
                     states = (ordered(state.values.numpy(), settled.layout)[0] for _, state in runs)
-                    np.save(kept, np.stack([self.experiment.sea.levels(zos) for zos in states]))
+                    levels = np.stack([self.experiment.sea.levels(zos) for zos in states])
+                    with (partial := to / f"{DECAY}.partial").open("wb") as file:
+                        np.save(file, levels)
+                    os.replace(partial, kept)  # whole or not at all
                 levels = np.load(kept)
                 if np.abs(levels).max() < 1e3:  # one that diverged has no period
                     periods.append(dominant_periods(levels))
