@@ -77,6 +77,9 @@ class StartSums:
     ) -> "StartSums":
         """How much later leads have of what earlier ones had.
 
+        What left the finite numbers before the earlier leads' end has grown: it is held against what stands below the
+        line there.
+
         Parameters
         ----------
         early, late
@@ -87,9 +90,12 @@ class StartSums:
             0 for what stands above the line, which is the forecast's; 1 for below, the truth's.
         """
         assert early[1] - early[0] == late[1] - late[0], (early, late)
-        held = self.sums[key][side]
-        parts = [held[:, first - 1 : last].sum(-1, keepdims=True) for first, last in (late, early)]
-        return StartSums({(metric, *key[1:]): np.stack(parts)}, self.hours[late[1] - 1 : late[1]])
+        grown, before = (
+            self.sums[key][..., first - 1 : last].sum(-1, keepdims=True) for first, last in (late, early)
+        )
+        lost = before[side] >= CEILING
+        parts = np.stack([grown[side], np.where(lost, before[1], before[side])])
+        return StartSums({(metric, *key[1:]): parts}, self.hours[late[1] - 1 : late[1]])
 
 
 class Collector:

@@ -10,6 +10,8 @@ from norkyst_comparison import taken
 
 Note = dict[str, Any]
 
+SETTINGS = "settings.json"
+
 
 def read_note(path: Path) -> Note | None:
     """What a note says; None where there is none, or one whose writer was stopped in the middle."""
@@ -28,26 +30,28 @@ def write_note(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def require_settings(to: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder that was begun with other settings; one without a note of them takes these.
+    """Refuse a folder that keeps a note of other settings.
 
     Raises
     ------
     ValueError
         If a setting was another.
     """
-    with taken(to / "settings", wait=True):
-        before = read_note(to / "settings.json")
-        if before is None:
-            write_note(to / "settings.json", settings)
-            return
-    changed = differences(
-        before, json.loads(json.dumps(settings))
-    )  # as a note gives them back, without tuples
+    before = read_note(to / SETTINGS)
+    # As a note gives them back, without tuples
+    changed = "" if before is None else differences(before, json.loads(json.dumps(settings)))
     if changed:
         raise ValueError(
             f"{to}: was begun with other settings ({changed}), and what is done there would be mixed with what is not; "
-            "give another folder with --to, or delete its settings.json and all that was made with them."
+            f"give another folder with --to, or delete its {SETTINGS} and all that was made with them."
         )
+
+
+def keep_settings(to: Path, settings: Mapping[str, Any]) -> None:
+    """Note the settings of a folder that keeps none yet."""
+    with taken(to / "settings", wait=True):
+        if read_note(to / SETTINGS) is None:
+            write_note(to / SETTINGS, settings)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from baltic_costs import forecast_seconds, members_seconds
-from baltic_folder import differences, read_note, require_settings, write_note
+from baltic_folder import differences, keep_settings, read_note, require_settings, write_note
 from baltic_scores import Sea, Settled, score
 from baltic_truth import FORCING, STATE, Solver, basin_of, build_truth
 from norkyst_comparison import taken
@@ -187,6 +187,7 @@ def work(experiment: Experiment) -> None:
     ]
     for to, plan, seed in trainings:
         require_run(to, planned_run(experiment, plan, seed))
+    keep_settings(experiment.to, experiment.settings)  # not before what is there was found to go with them
     for to, plan, seed in trainings:
         if read_note(to / "done.json") is not None:
             continue

@@ -223,6 +223,7 @@ def cost_rows(experiment: Experiment, members: Members) -> list[dict[str, Any]]:
                     "seconds_a_step": told.get("seconds_a_step", ""),
                     "data_seconds": "" if training is None else round(data, 1),
                     "training_seconds": "" if training is None else training,
+                    "training_wall_seconds": "" if training is None else wall_seconds(to),
                     "forecast_hours": experiment.scale.leads,
                     "forecast_seconds": own,
                     f"seconds_of_{MEMBERS}_members": told.get("members_seconds", ""),
@@ -230,6 +231,12 @@ def cost_rows(experiment: Experiment, members: Members) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def wall_seconds(to: Path) -> float:
+    """What the clock says of a training's steps, whatever else the machine did meanwhile."""
+    rows = (json.loads(line) for line in (to / "metrics.jsonl").read_text().splitlines())
+    return round(max(row.get("seconds", 0.0) for row in rows), 1)
 
 
 class Storm:

@@ -115,6 +115,16 @@ def test_stretches_of_leads_and_growth_are_sums_over_them() -> None:
         assert grown.hours.tolist() == [6.0]
 
 
+def test_what_left_the_finite_numbers_early_has_grown() -> None:
+    collector = Collector(STARTS, [1.0, 2.0])
+    for start in range(STARTS):
+        for lead in (1, 2):
+            collector.add(RMSE, start, lead, 3.0 if start else np.nan, 2.0)
+    grown = collector.done().growth(RMSE, (1, 1), (2, 2), metric="growth")
+    found = picked(ratio_rows({"a": [grown]}, np.arange(STARTS)), "a", "growth")
+    assert found["2"]["value"] == pytest.approx(CEILING / (3.0 * (STARTS - 1) + 2.0))
+
+
 def test_some_leads_alone_make_the_score_of_all_of_them() -> None:
     own = sums_of(0)
     found = picked(ratio_rows({"a": [own.at([1, 6, 99])]}, np.arange(STARTS)), "a", "rmse")

@@ -190,6 +190,24 @@ def test_costs_tell_of_members_side_by_side_where_a_forecaster_can_run_them(resu
     assert {"persistence", "wind-regression"} < set(told)
 
 
+def test_costs_tell_what_a_training_took_beside_what_it_was_planned_to(
+    results: Path, experiment: object
+) -> None:
+    with (results / "costs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    trained = [row for row in rows if row["seed"]]
+    assert len(trained) == 6
+    for row in trained:
+        log = (experiment.to / f"{row['forecaster']}-seed-{row['seed']}" / "metrics.jsonl").read_text()
+        (took,) = (
+            each["seconds"]
+            for each in map(json.loads, log.splitlines())
+            if each.get("step") == int(row["steps"]) and "seconds" in each
+        )
+        assert float(row["training_wall_seconds"]) == pytest.approx(took, abs=0.051)  # of a rounded figure
+    assert {row["training_wall_seconds"] for row in rows if not row["seed"]} == {""}
+
+
 def test_a_coarse_truth_is_the_mean_over_the_wet_cells_of_its_blocks(
     results: Path, experiment: object, notebooks: dict[str, ModuleType], tmp_path: Path
 ) -> None:
