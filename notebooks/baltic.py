@@ -5,8 +5,8 @@
 Years of hourly states are made by the numerical ocean, and kept. Every operator learns from them for the same processor
 time (at the averaged scale also in as many steps, with batches no smaller, or with as many parameters), then forecasts
 240 hours and 1000 hours from unseen states under unseen storms with the weather known. A stopped command goes on where
-it was; several processes with the same words share the work. Results go to ``notebooks/results/baltic`` (scale full)
-or ``baltic-SCALE``.
+it was; several processes with the same words share the work, and other words want another folder. Results go to
+``notebooks/results/baltic`` (scale full) or ``baltic-SCALE``.
 """
 
 import argparse

@@ -33,7 +33,7 @@ from training.schedule import Phase, phases
 
 HOUR = 3600
 REFERENCE = "FNOtD"
-TIMED_STEPS = 12  # four of each stage where there are three
+TIMED_STEPS = 24  # four of a last quarter are timed: the least of one would be dearer than that of many
 VALIDATIONS = 6
 VALIDATION_LEADS = 48  # later, out of phase, a forecast that fades would win
 FITTED_HOURS = 4380  # of wind regression: half a year for some 25 coefficients a cell
