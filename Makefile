@@ -80,6 +80,8 @@ BALTIC := OMP_NUM_THREADS=1 $(BIN)/python notebooks/baltic.py
 baltic: $(STAMP)  ## the Baltic under storms: FNOtD beside FNOs, wind regression and numerical models, hours
 	$(BALTIC) --scale averaged --to runs/baltic-averaged --processes 2
 	$(BALTIC) --scale month --to runs/baltic-month --processes 2
+	$(BALTIC) --scale ten-days --to runs/baltic-ten-days --processes 2
+	$(BALTIC) --scale finer-truth --to runs/baltic-finer-truth --processes 2
 	$(BALTIC) --scale full --to runs/baltic --processes 2
 	$(BALTIC) --scale fine --to runs/baltic-fine --processes 2
 

@@ -26,13 +26,19 @@ def draw(blocks: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
     )
 
 
-def draw_seeds(count: int, *, seed: int, resamples: int = RESAMPLES) -> Tensor:
+def draw_seeds(count: int, *, seed: int, of: str = "", resamples: int = RESAMPLES) -> Tensor:
     """Weight of each of several trainings in each resample, float64 ``[training, resample]``.
 
     One fewer than there are is drawn, with replacement: drawing as many as there are would leave the variance of
     their mean too small by ``(n - 1) / n``, half of it where there are two (Rao and Wu, JASA 83, 1988).
+
+    Parameters
+    ----------
+    of
+        Whose trainings they are: where forecasters are compared each has a draw of its own, since the first training
+        of one has no more to do with the first of another than with its second.
     """
-    generator = np.random.default_rng([seed, 1])  # apart from the draw of blocks
+    generator = np.random.default_rng([seed, 1, *of.encode()])  # apart from the draw of blocks
     drawn = generator.multinomial(count - 1, np.full(count, 1 / count), size=resamples).T
     return torch.from_numpy(drawn * (count / (count - 1)))
 

@@ -77,6 +77,9 @@ class StartSums:
     ) -> "StartSums":
         """How much later leads have of what earlier ones had.
 
+        What left the finite numbers before the earlier leads' end has grown: it is held against what stands below the
+        line there.
+
         Parameters
         ----------
         early, late
@@ -87,9 +90,12 @@ class StartSums:
             0 for what stands above the line, which is the forecast's; 1 for below, the truth's.
         """
         assert early[1] - early[0] == late[1] - late[0], (early, late)
-        held = self.sums[key][side]
-        parts = [held[:, first - 1 : last].sum(-1, keepdims=True) for first, last in (late, early)]
-        return StartSums({(metric, *key[1:]): np.stack(parts)}, self.hours[late[1] - 1 : late[1]])
+        grown, before = (
+            self.sums[key][..., first - 1 : last].sum(-1, keepdims=True) for first, last in (late, early)
+        )
+        lost = before[side] >= CEILING
+        parts = np.stack([grown[side], np.where(lost, before[1], before[side])])
+        return StartSums({(metric, *key[1:]): parts}, self.hours[late[1] - 1 : late[1]])
 
 
 class Collector:
@@ -126,7 +132,8 @@ def ratio_rows(
     ----------
     members
         By forecaster: its trainings, which are pooled, with the same starts and leads for all. In each resample blocks
-        of starts are drawn again, the same for all forecasters, and trainings too where there are several.
+        of starts are drawn again, the same for all forecasters, and trainings too where there are several, each
+        forecaster's for itself.
     blocks
         Number of the block of each start, ``[start]``.
     seed
@@ -143,7 +150,7 @@ def ratio_rows(
     number = int(blocks.max()) + 1
     drawn = bootstrap.draw(number, seed=seed).numpy()
     rows: list[Row] = []
-    pooled = {name: _pool(parts, blocks, drawn, seed) for name, parts in members.items()}
+    pooled = {name: _pool(name, parts, blocks, drawn, seed) for name, parts in members.items()}
     for name, scores in pooled.items():
         hours = members[name][0].hours
         labels = [*(f"{hour:g}" for hour in hours), *(["all"] if hours.size > 1 else [])]
@@ -169,10 +176,12 @@ def ratio_rows(
 Score = tuple[Array, Array, NDArray[np.bool_]]  # [lead], [lead, resample], which leads were counted
 
 
-def _pool(parts: Sequence[StartSums], blocks: NDArray[np.int64], drawn: Array, seed: int) -> dict[Key, Score]:
+def _pool(
+    name: str, parts: Sequence[StartSums], blocks: NDArray[np.int64], drawn: Array, seed: int
+) -> dict[Key, Score]:
     weights = np.ones((1, drawn.shape[1]))
     if len(parts) > 1:
-        weights = bootstrap.draw_seeds(len(parts), seed=seed, resamples=drawn.shape[1]).numpy()
+        weights = bootstrap.draw_seeds(len(parts), seed=seed, of=name, resamples=drawn.shape[1]).numpy()
     member = np.zeros((blocks.size, drawn.shape[0]))
     member[np.arange(blocks.size), blocks] = 1.0
     whole: dict[Key, Array] = {}

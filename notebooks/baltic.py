@@ -5,8 +5,8 @@
 Years of hourly states are made by the numerical ocean, and kept. Every operator learns from them for the same processor
 time (at the averaged scale also in as many steps, with batches no smaller, or with as many parameters), then forecasts
 240 hours and 1000 hours from unseen states under unseen storms with the weather known. A stopped command goes on where
-it was; several processes with the same words share the work. Results go to ``notebooks/results/baltic`` (scale full)
-or ``baltic-SCALE``.
+it was; several processes with the same words share the work, and other words want another folder. Results go to
+``notebooks/results/baltic`` (scale full) or ``baltic-SCALE``.
 """
 
 import argparse
@@ -86,13 +86,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     "full": {form: {"training": {"batch_size": 4}} for form in ("FNO-one-step", "FNO-channels")},
 }
 
-# The truth's model on other cells, the last of them those of the means, and one of other physics
-MODELS: tuple[Solver, ...] = (
-    ("baltic", None),
-    ("baltic-coarse", None),
-    ("baltic", (6, 12)),
-    ("baltic-charnock", None),
-)
+# The truth's model on other cells, and one of other physics; beside them goes one on the cells of the means
+MODELS: tuple[Solver, ...] = (("baltic", None), ("baltic-coarse", None), ("baltic-charnock", None))
 # Budgets are processor seconds of one training, alone on one thread.
 AVERAGED = Scale(
     basin="baltic-fine",
@@ -102,7 +97,7 @@ AVERAGED = Scale(
     budget=100,
     seeds=(0, 1, 2),
     equal=("cost", "steps", "parameters"),
-    solvers=MODELS,
+    solvers=(*MODELS, ("baltic", (6, 12))),
     starts_every=240,
     long_starts=4,
     validation_starts=8,
@@ -134,7 +129,7 @@ SCALES: dict[str, Scale] = {
         basin="baltic",
         relief=(1, 1),
         equal=("cost",),
-        solvers=(("baltic-fine", None), *MODELS),
+        solvers=(("baltic-fine", None), *MODELS, ("baltic", (6, 6))),
     ),
     "full": Scale(  # 15' by 10', 1809 wet
         basin="baltic",

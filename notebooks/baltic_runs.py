@@ -1,50 +1,43 @@
 """Stores, costs and trainings of the Baltic experiment, and the order in which processes share them."""
 
 import bisect
-import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import xarray as xr
+from baltic_costs import forecast_seconds, members_seconds
+from baltic_folder import differences, keep_settings, read_note, require_settings, write_note
 from baltic_scores import Sea, Settled, score
 from baltic_truth import FORCING, STATE, Solver, basin_of, build_truth
 from norkyst_comparison import taken
 
 from data_pipelines import open_store
-from data_pipelines.basins.domain import make_model
 from data_pipelines.basins.settings import Basin
 from data_pipelines.splits import read_splits
 from forecasting.baselines import baseline, forcing_of
 from forecasting.baselines.shallow_water import ShallowWater
 from forecasting.learned import LearnedForecaster
-from forecasting.windows import run_forecaster
 from oceanop import Grid, load_checkpoint
 from oceanop.build import build_operator
 from oceanop.checkpoint import Checkpoint
-from oceanop.config import Run, parse_run
-from oceanop.dynamics.forcing import AirSeries
-from oceanop.dynamics.open_boundary import STANDARD_PRESSURE
+from oceanop.config import Run, load_run, parse_run
 from oceanop.features import static_fields
 from oceanop.layout import Layout
-from oceanop.rollout import rollout
 from training import train
-from training.schedule import phases
+from training.schedule import Phase, phases
 
 HOUR = 3600
 REFERENCE = "FNOtD"
-TIMED_STEPS = 12  # four of each stage where there are three
+TIMED_STEPS = 24  # four of a last quarter are timed: the least of one would be dearer than that of many
 VALIDATIONS = 6
 VALIDATION_LEADS = 48  # later, out of phase, a forecast that fades would win
 FITTED_HOURS = 4380  # of wind regression: half a year for some 25 coefficients a cell
-MEMBERS = 8  # forecast together, where their cost is compared
+STORM, DECAY = OF_STORMS = ("storm.nc", "decay.npy")
 
 
 @dataclass(frozen=True)
@@ -132,6 +125,21 @@ class Experiment:
         """Cells, gauges and modes that scores are taken on."""
         return Sea.of(open_store(self.store), self.gauges)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of all that is done in the folder; seeds, sizes and solvers have folders of their own."""
+        scale = {
+            key: value
+            for key, value in asdict(self.scale).items()
+            if key not in ("seeds", "equal", "solvers")
+        }
+        return {
+            "scale": scale,
+            "forecasters": self.forecasters,
+            "common": self.common,
+            "gauges": self.gauges,
+        }
+
     def run(self, form: str, *, seed: int, steps: int, changes: Mapping[str, Any]) -> Run:
         """Settings of a training."""
         own = self.forecasters[form]
@@ -161,38 +169,75 @@ class Experiment:
 
 
 def work(experiment: Experiment) -> None:
-    """Do whatever nobody else has done or is doing."""
+    """Do whatever nobody else has done or is doing.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds what was made with other settings.
+    """
     scale = experiment.scale
+    require_settings(experiment.to, experiment.settings)
     build_truth(experiment.basin, scale.days, scale.coarsen, experiment.store)
     plans = plans_of(experiment)
-    for seed in scale.seeds:
-        for name, plan in plans.items():
-            to = experiment.to / f"{name}-seed-{seed}"
-            if (to / "done.json").exists():
-                continue
-            with taken(to) as mine:
-                if mine and not (to / "done.json").exists():
-                    fit_and_score(experiment, plan, seed, to)
+    trainings = [
+        (experiment.to / f"{name}-seed-{seed}", plan, seed)
+        for seed in scale.seeds
+        for name, plan in plans.items()
+    ]
+    for to, plan, seed in trainings:
+        require_run(to, planned_run(experiment, plan, seed))
+    keep_settings(experiment.to, experiment.settings)  # not before what is there was found to go with them
+    for to, plan, seed in trainings:
+        if read_note(to / "done.json") is not None:
+            continue
+        with taken(to) as mine:
+            if mine and read_note(to / "done.json") is None:
+                fit_and_score(experiment, plan, seed, to)
     for name in ("persistence", "wind-regression", *solver_names(experiment)):
         to = experiment.to / name
         with taken(to) as mine:
-            if mine and not (to / "done.json").exists():
+            if mine and read_note(to / "done.json") is None:
                 to.mkdir(exist_ok=True)
                 settled = baseline_of(experiment, name)
                 finish(experiment, settled, to, {})
+
+
+def planned_run(experiment: Experiment, plan: Plan, seed: int) -> Run:
+    """Settings of a planned training."""
+    return experiment.run(plan.form, seed=seed, steps=plan.steps, changes=plan.changes)
+
+
+def require_run(to: Path, run: Run) -> None:
+    """Refuse a folder whose training, done or begun, is another than planned."""
+    begun = to / "run.toml"
+    if begun.exists() and (before := load_run(begun)) != run:
+        changed = differences(before.model_dump(), run.model_dump())
+        raise ValueError(
+            f"{to}: was trained with other settings ({changed}); delete it, or give another folder with --to."
+        )
 
 
 def plans_of(experiment: Experiment) -> dict[str, Plan]:
     """What is to be trained, by name; costs are measured by whoever comes first."""
     note = experiment.to / "costs.json"
     with taken(experiment.to / "costs", wait=True):
-        if not note.exists():
-            note.write_text(json.dumps(step_costs(experiment), indent=1))
-    costs = json.loads(note.read_text())
+        costs = read_note(note)
+        if costs is None:
+            costs = step_costs(experiment)
+            write_note(note, costs)
     plans = {}
     for form in experiment.forecasters:
         for equal in ("cost",) if form == REFERENCE else experiment.scale.equal:
-            size = costs[form]["equal" if equal == "parameters" else "own"]
+            size = costs.get(form, {}).get("equal" if equal == "parameters" else "own", {"seconds": {}})
+            lacking = [
+                w for stage in stages_of(experiment, form) if (w := str(stage.windows)) not in size["seconds"]
+            ]
+            if lacking:
+                raise ValueError(
+                    f"{note}: does not hold what a step of {form} with {lacking[0]} windows costs at equal {equal}; "
+                    "delete it and the trainings that it planned, or give another folder with --to."
+                )
             cost = mean_cost(experiment, form, size["seconds"])
             steps = max(round(experiment.scale.budget / cost), TIMED_STEPS)
             if equal == "steps":
@@ -244,9 +289,13 @@ def timed(experiment: Experiment, form: str, changes: Mapping[str, Any]) -> Iter
 
 def mean_cost(experiment: Experiment, form: str, seconds: Mapping[str, float]) -> float:
     """Processor time of a step, mean over the stages of a long training, s."""
-    training = experiment.run(form, seed=0, steps=3000, changes={}).training
-    stages = phases(training)
-    return sum(seconds[str(stage.windows)] * (stage.last - stage.first) for stage in stages) / training.steps
+    stages = stages_of(experiment, form)
+    return sum(seconds[str(stage.windows)] * (stage.last - stage.first) for stage in stages) / stages[-1].last
+
+
+def stages_of(experiment: Experiment, form: str) -> list[Phase]:
+    """Of a long training."""
+    return phases(experiment.run(form, seed=0, steps=3000, changes={}).training)
 
 
 def equal_width(experiment: Experiment, form: str) -> int:
@@ -269,7 +318,7 @@ def equal_width(experiment: Experiment, form: str) -> int:
 
 def fit_and_score(experiment: Experiment, plan: Plan, seed: int, to: Path) -> None:
     """Train one operator, and score it."""
-    run = experiment.run(plan.form, seed=seed, steps=plan.steps, changes=plan.changes)
+    run = planned_run(experiment, plan, seed)
     checkpoint = load_checkpoint(train(run, experiment.store, to, resume=True))
     told = {
         "seed": seed,
@@ -290,6 +339,8 @@ def learned(checkpoint: Checkpoint) -> Settled:
 def finish(experiment: Experiment, settled: Settled, to: Path, told: dict[str, Any]) -> None:
     """Score a forecaster, time it, and say that it is done."""
     scale, ds = experiment.scale, open_store(experiment.store)
+    for name in OF_STORMS:  # what tables have made of an earlier one
+        (to / name).unlink(missing_ok=True)
     for split in [name for name in scale.days if name not in ("train", "validation")]:
         starts = experiment.starts(split, scale.leads, every=scale.starts_every)
         score(settled, ds, starts, scale.leads, experiment.sea).sums.save(to / f"{split}.npz")
@@ -304,57 +355,8 @@ def finish(experiment: Experiment, settled: Settled, to: Path, told: dict[str, A
     members = members_seconds(settled, ds, start, scale.leads, scale.repeats)
     if members is not None:
         costs["members_seconds"] = round(members, 4)
-    (to / "done.json").write_text(json.dumps({**told, **costs}))
+    write_note(to / "done.json", {**told, **costs})
     print(f"{to.name}: done", flush=True)
-
-
-def forecast_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, repeats: int) -> float:
-    """Processor time of one forecast, reading its past and its weather included, s: median, the first left out."""
-    spent = []
-    for _ in range(repeats + 1):
-        begin = time.process_time()
-        for _ in run_forecaster(settled.forecaster, ds, settled.layout, [start], leads):
-            pass
-        spent.append(time.process_time() - begin)
-    return statistics.median(spent[1:])
-
-
-def members_seconds(settled: Settled, ds: xr.Dataset, start: int, leads: int, repeats: int) -> float | None:
-    """Processor time of ``MEMBERS`` forecasts side by side, air in memory, s; None where there is no such way.
-
-    Of operators and numerical models alike it is what these do themselves: reading and regridding are done before. A
-    numerical model is timed in a calm, in which it takes the same steps.
-    """
-    forecaster = settled.forecaster
-    if isinstance(forecaster, LearnedForecaster):
-        first = start - forecaster.history + 1
-        window = ds.isel(time=slice(first, start + leads + 1)).load()
-        past = settled.layout.pack(window.isel(time=slice(forecaster.history)))
-        forcing = settled.layout.pack(window, "forcing")
-        given = [part.expand(MEMBERS, *part.shape) for part in (past, forcing)]
-
-        def run() -> None:
-            with torch.no_grad():
-                for _ in rollout(forecaster.step, *given, horizon=forecaster.horizon, leads=leads):
-                    pass
-
-    elif isinstance(forecaster, ShallowWater):
-        model = make_model(forecaster.basin, forecaster.domain)
-        calm = np.zeros((leads + 1, *model.grid.shape), np.float32)
-        air = AirSeries(calm, calm, calm + STANDARD_PRESSURE)
-
-        def run() -> None:
-            for _ in model.run(model.at_rest(MEMBERS), leads * 3600.0, forcing=air):
-                pass
-
-    else:
-        return None
-    spent = []
-    for _ in range(repeats + 1):
-        begin = time.process_time()
-        run()
-        spent.append(time.process_time() - begin)
-    return statistics.median(spent[1:])
 
 
 def solver_names(experiment: Experiment) -> dict[str, Basin]:

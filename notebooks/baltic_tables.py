@@ -1,14 +1,17 @@
 """Tables, pictures and the page of the Baltic experiment, from what its processes left in its folder."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from baltic_costs import MEMBERS
+from baltic_folder import read_note
 from baltic_pictures import draw_bands, draw_curves, draw_gauges, draw_waves
-from baltic_runs import MEMBERS, REFERENCE, Experiment, baseline_of, learned, plans_of, solver_names
+from baltic_runs import DECAY, REFERENCE, STORM, Experiment, baseline_of, learned, plans_of, solver_names
 from baltic_scores import ENERGY, Settled, dominant_periods, ordered
 from norkyst_comparison import write_table
 
@@ -70,7 +73,12 @@ def finished(experiment: Experiment) -> Members:
             for name in ("persistence", "wind-regression", *solver_names(experiment))
         },
     }
-    done = {name: [to for to in each if (to / "done.json").exists()] for name, each in folders.items()}
+    done = {
+        name: [to for to in each if read_note(to / "done.json") is not None] for name, each in folders.items()
+    }
+    left = [to.name for name, each in folders.items() for to in each if to not in done[name]]
+    if left:
+        print(f"{experiment.to}: not done, and left out of all tables: {', '.join(left)}", flush=True)
     return {name: each for name, each in done.items() if each}
 
 
@@ -215,6 +223,7 @@ def cost_rows(experiment: Experiment, members: Members) -> list[dict[str, Any]]:
                     "seconds_a_step": told.get("seconds_a_step", ""),
                     "data_seconds": "" if training is None else round(data, 1),
                     "training_seconds": "" if training is None else training,
+                    "training_wall_seconds": "" if training is None else wall_seconds(to),
                     "forecast_hours": experiment.scale.leads,
                     "forecast_seconds": own,
                     f"seconds_of_{MEMBERS}_members": told.get("members_seconds", ""),
@@ -222,6 +231,12 @@ def cost_rows(experiment: Experiment, members: Members) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def wall_seconds(to: Path) -> float:
+    """What the clock says of a training's steps, whatever else the machine did meanwhile."""
+    rows = (json.loads(line) for line in (to / "metrics.jsonl").read_text().splitlines())
+    return round(max(row.get("seconds", 0.0) for row in rows), 1)
 
 
 class Storm:
@@ -247,7 +262,7 @@ class Storm:
         out = {}
         time = self.ds["time"].values[self.start]
         for name in names:
-            path = self.members[name][0] / "storm.nc"
+            path = self.members[name][0] / STORM
             if not path.exists():
                 if name in self.experiment.forecasters:
                     best = self.members[name][0] / "checkpoints" / "best"
@@ -278,12 +293,15 @@ class Storm:
         for name in names:
             periods = []
             for to, settled in zip(self.members[name], self.settled(name), strict=True):
-                kept = to / "decay.npy"
+                kept = to / DECAY
                 if not kept.exists():
                     leads = self.experiment.scale.leads
                     runs = run_forecaster(settled.forecaster, calm, settled.layout, [48], leads)
                     states = (ordered(state.values.numpy(), settled.layout)[0] for _, state in runs)
-                    np.save(kept, np.stack([self.experiment.sea.levels(zos) for zos in states]))
+                    levels = np.stack([self.experiment.sea.levels(zos) for zos in states])
+                    with (partial := to / f"{DECAY}.partial").open("wb") as file:
+                        np.save(file, levels)
+                    os.replace(partial, kept)  # whole or not at all
                 levels = np.load(kept)
                 if np.abs(levels).max() < 1e3:  # one that diverged has no period
                     periods.append(dominant_periods(levels))

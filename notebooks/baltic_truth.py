@@ -1,6 +1,5 @@
 """The truth of the Baltic experiment: what the numerical ocean simulates, as it is or as means over larger cells."""
 
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from baltic_folder import read_note, write_note
 from norkyst_comparison import taken
 
 from data_pipelines import open_store, simulate
@@ -44,19 +44,37 @@ def basin_of(solver: Solver) -> Basin:
 
 
 def build_truth(basin: Basin, days: Mapping[str, float], coarsen: int, store: Path) -> None:
-    """Simulate the truth, unless it is there; what it cost is kept beside it, in seconds of the processor."""
-    note = store.parent / "truth.json"
+    """Simulate the truth, unless it is there; what it cost is kept beside it, in seconds of the processor.
+
+    Raises
+    ------
+    ValueError
+        If another sea, or other weather, is there.
+    """
+    note, before = store.parent / "truth.json", store.parent / "truth-begun.json"
+    simulated = store if coarsen == 1 else store.parent / "simulated.zarr"
     with taken(store.parent / "truth", wait=True):
-        if not note.exists():
-            begin = time.process_time()
-            simulated = store if coarsen == 1 else store.parent / "simulated.zarr"
-            simulate(basin, to=simulated, splits=days)
-            if coarsen > 1:
-                coarse, splits = coarsened(open_store(simulated), coarsen)
-                if store.exists():  # of one that was stopped
-                    shutil.rmtree(store)
-                save_store(coarse, store, splits=splits)
-            note.write_text(json.dumps({"seconds": time.process_time() - begin}))
+        if read_note(note) is not None:
+            if simulated.exists():
+                simulate(basin, to=simulated, splits=days)  # leaves its own as it is, and refuses another
+            return
+        spent = (read_note(before) or {"seconds": 0.0})["seconds"]  # by those that were stopped
+        begin = time.process_time()
+
+        def seconds() -> dict[str, float]:
+            return {"seconds": spent + time.process_time() - begin}
+
+        simulate(
+            basin, to=simulated, splits=days, progress=lambda what, done, total: write_note(before, seconds())
+        )
+        if coarsen > 1:
+            write_note(before, seconds())
+            coarse, splits = coarsened(open_store(simulated), coarsen)
+            if store.exists():  # of one that was stopped
+                shutil.rmtree(store)
+            save_store(coarse, store, splits=splits)
+        write_note(note, seconds())
+        before.unlink()
 
 
 def coarsened(ds: xr.Dataset, size: int) -> tuple[xr.Dataset, dict[str, Sequence[Any]]]:

@@ -1,7 +1,7 @@
 """The shallow-water model as a forecaster: from the same start and under the same air as all others."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from data_pipelines.basins.air import drag_law
 from data_pipelines.basins.domain import make_domain, make_model
 from data_pipelines.basins.settings import Basin, load_basin, parse_basin
+from data_pipelines.grid_change import chosen_method
 from data_pipelines.overlap import Overlap
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import Regridder
@@ -35,10 +36,10 @@ class ShallowWater:
     """A numerical model of a basin, on its own grid and with its own physics, beside operators that learned another.
 
     Level and air are brought to the model's cells by means over the area that they share with the store's wet cells,
-    currents by the transport through their sides; states come back by bilinear interpolation, and from the nearest wet
-    cell where there is none around. A store's currents are those of the level's time, the model takes them for those
-    half a step later. At an open boundary the level follows the air pressure; what it is above that at the start it
-    stays.
+    currents by the transport through their sides. States come back as means over the store's cells where these are no
+    smaller than the model's, else by bilinear interpolation; from the nearest wet cell where there is none around. A
+    store's currents are those of the level's time, the model takes them for those half a step later. At an open
+    boundary the level follows the air pressure; what it is above that at the start it stays.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class ShallowWater:
             _cells(positions, np.nan_to_num(store["deptho"].to_numpy()), sea, periodic=closes),
             _cells(self.domain.positions, self.domain.cells.depth, cells, periodic=closes),
         )
-        self._back = Regridder.between(self.domain.positions, positions, cells)
+        self._back = _way_back(self.domain.positions, positions, cells, sea)
         step = time_step(store["time"].values)
         if step is None:
             raise ValueError(f"{self.name}: the store holds a single time and tells no time step.")
@@ -116,7 +117,7 @@ class ShallowWater:
         run = model.run(start, leads * self._interval, forcing=air, every=self._interval)
         for lead, snapshot in enumerate(run, start=1):
             planes = np.concatenate([snapshot.zos, snapshot.ubar, snapshot.vbar])
-            values = torch.from_numpy(self._back(planes[:, self._back.rows, self._back.columns]))
+            values = torch.from_numpy(self._back(planes))
             yield State(lead, torch.where(self.wet, values, 0.0))
 
     def _air(self, initial: Initial, forcing: Tensor | None, leads: int) -> AirSeries | None:
@@ -148,6 +149,21 @@ class ShallowWater:
             interval=self._interval,
             level=lambda times: np.broadcast_to(level, (times.size, level.size)),
         )
+
+
+def _way_back(
+    model: Positions, store: Positions, cells: NDArray[np.bool_], sea: NDArray[np.bool_]
+) -> Callable[[NDArray[np.floating]], NDArray[np.float32]]:
+    """From fields on the model's cells to the store's.
+
+    What a store holds is a cell's mean: a value at the centre would have all that is shorter than the cell in it, and
+    the best of models would seem to err.
+    """
+    if chosen_method(model, store, None) == "conservative":
+        means = Overlap.between(model, store, cells, sea)
+        return lambda fields: means(fields).astype(np.float32)
+    between = Regridder.between(model, store, cells)
+    return lambda fields: between(fields[:, between.rows, between.columns])
 
 
 def _stated(store: xr.Dataset) -> Basin | None:

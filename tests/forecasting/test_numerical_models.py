@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import xarray as xr
 
 from data_pipelines import open_store, simulate
 from data_pipelines.basins.settings import Basin, parse_basin
+from data_pipelines.coarsen import Coarsening
+from data_pipelines.positions import Positions
 from forecasting import (
     Forecaster,
     Initial,
@@ -21,6 +24,8 @@ from forecasting import (
     run_forecaster,
 )
 from forecasting.forecast import produce
+from oceanop.dynamics.shallow_water import ShallowWaterModel
+from oceanop.grid import Grid
 from oceanop.layout import Layout
 
 LEADS, START = 12, 30
@@ -161,6 +166,25 @@ def test_a_coarser_grid_and_other_physics_err_more_than_the_same(closed: xr.Data
     }
     assert last["same"] < 0.2 * min(last[name] for name in ("coarse", "rough", "charnock"))
     assert all(last[name] < 0.5 * last["persistence"] for name in ("coarse", "rough", "charnock"))
+
+
+def test_on_larger_cells_it_gives_their_means(
+    closed: xr.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = Coarsening(4, Grid.from_dataset(closed).cell_area)
+    wet = closed["mask"].to_numpy() > 0
+    axes = (closed[axis].to_numpy() for axis in ("latitude", "longitude"))
+    larger = blocks.positions(Positions.from_axes(*axes)).grid(blocks.mask(wet), blocks.area())
+    coarse = larger.to_dataset().assign_coords(time=closed["time"])
+    for name in ("deptho", "zos", "ubar", "vbar", "tauu", "tauv", "msl"):
+        dims = (*closed[name].dims[:-2], *coarse["mask"].dims)
+        coarse[name] = (dims, blocks.mean(closed[name].to_numpy(), wet))
+    forecaster = ShallowWater(bay(folder), coarse)
+    # A model that makes no error
+    fields = {name: closed[name].to_numpy()[START + 1][None] for name in ("zos", "ubar", "vbar")}
+    monkeypatch.setattr(ShallowWaterModel, "run", lambda *_, **__: iter([SimpleNamespace(**fields)]))
+    found = states(forecaster, coarse, forecaster.layout, leads=1)
+    np.testing.assert_allclose(found, truth(coarse, leads=1), atol=1e-6)  # float32, levels of some tenths
 
 
 def test_the_stated_basin_of_a_store_is_taken_and_other_drag_laws_read_the_wind(

@@ -50,6 +50,18 @@ def test_forecasters_are_compared_resample_by_resample() -> None:
     assert not picked(rows, "a", "rmse_over_a")
 
 
+def test_trainings_of_two_forecasters_are_no_pairs() -> None:
+    trainings = [sums_of(0, scale=scale) for scale in (1.0, 2.0, 3.0)]
+    rows = ratio_rows({"a": trainings, "b": trainings}, np.arange(STARTS), over=["a"])
+    alone = ratio_rows({"b": trainings}, np.arange(STARTS))
+    assert picked(rows, "b", "rmse") == picked(alone, "b", "rmse")
+    for row in picked(rows, "b", "rmse_over_a").values():
+        assert row["value"] == 1
+        # Errors are 1, 2 and 3: of two that are drawn for each, the worst against the best are a factor of 3 apart
+        assert row["low"] < 1 / 2
+        assert row["high"] > 2
+
+
 def test_the_spectrum_s_error_is_the_root_mean_square_of_logarithms() -> None:
     rows = ratio_rows({"a": [sums_of(0, scale=0.3)]}, np.arange(STARTS))
     for row in picked(rows, "a", "log_spectrum_error").values():
@@ -101,6 +113,16 @@ def test_stretches_of_leads_and_growth_are_sums_over_them() -> None:
         np.testing.assert_allclose(late, own.sums[RMSE][side, :, 2:].sum(-1))
         np.testing.assert_allclose(early, own.sums[RMSE][side, :, :2].sum(-1))
         assert grown.hours.tolist() == [6.0]
+
+
+def test_what_left_the_finite_numbers_early_has_grown() -> None:
+    collector = Collector(STARTS, [1.0, 2.0])
+    for start in range(STARTS):
+        for lead in (1, 2):
+            collector.add(RMSE, start, lead, 3.0 if start else np.nan, 2.0)
+    grown = collector.done().growth(RMSE, (1, 1), (2, 2), metric="growth")
+    found = picked(ratio_rows({"a": [grown]}, np.arange(STARTS)), "a", "growth")
+    assert found["2"]["value"] == pytest.approx(CEILING / (3.0 * (STARTS - 1) + 2.0))
 
 
 def test_some_leads_alone_make_the_score_of_all_of_them() -> None:

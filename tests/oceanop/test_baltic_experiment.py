@@ -26,7 +26,9 @@ pytestmark = pytest.mark.slow  # it trains six operators, scores eleven forecast
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = (
     "norkyst_comparison",
+    "baltic_folder",
     "baltic_scores",
+    "baltic_costs",
     "baltic_truth",
     "baltic_runs",
     "baltic_pictures",
@@ -188,6 +190,24 @@ def test_costs_tell_of_members_side_by_side_where_a_forecaster_can_run_them(resu
     assert {"persistence", "wind-regression"} < set(told)
 
 
+def test_costs_tell_what_a_training_took_beside_what_it_was_planned_to(
+    results: Path, experiment: object
+) -> None:
+    with (results / "costs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    trained = [row for row in rows if row["seed"]]
+    assert len(trained) == 6
+    for row in trained:
+        log = (experiment.to / f"{row['forecaster']}-seed-{row['seed']}" / "metrics.jsonl").read_text()
+        (took,) = (
+            each["seconds"]
+            for each in map(json.loads, log.splitlines())
+            if each.get("step") == int(row["steps"]) and "seconds" in each
+        )
+        assert float(row["training_wall_seconds"]) == pytest.approx(took, abs=0.051)  # of a rounded figure
+    assert {row["training_wall_seconds"] for row in rows if not row["seed"]} == {""}
+
+
 def test_a_coarse_truth_is_the_mean_over_the_wet_cells_of_its_blocks(
     results: Path, experiment: object, notebooks: dict[str, ModuleType], tmp_path: Path
 ) -> None:
@@ -332,3 +352,24 @@ def test_every_shipped_setting_is_a_run_and_every_gauge_has_its_water(
         assert len(set(gauges.values())) == len(gauges)
         assert next(iter(runs.solver_names(experiment).values())).name == experiment.basin.name
         assert scale.days["test"] * 24 >= 48 + scale.long_starts * scale.long_leads
+        if scale.coarsen > 1:  # one numerical model has the operators' own cells
+            sea = experiment.basin.sea
+            cells = (scale.coarsen * sea.rows, scale.coarsen * sea.columns)
+            assert cells in [
+                (each.sea.rows, each.sea.columns) for each in runs.solver_names(experiment).values()
+            ]
+
+
+def test_a_folder_goes_on_with_its_own_settings_alone(
+    notebooks: dict[str, ModuleType], experiment: object, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, finished = notebooks["baltic_runs"].work, notebooks["baltic_tables"].finished
+    with pytest.raises(ValueError, match=r"scale\.budget was 0\.01 and is 0\.02"):
+        work(replace(experiment, scale=replace(experiment.scale, budget=0.02)))
+    note = experiment.to / "persistence" / "done.json"
+    note.write_text(note.read_text()[:9])
+    assert "persistence" not in finished(experiment)
+    assert "left out of all tables: persistence\n" in capsys.readouterr().out
+    work(experiment)
+    assert capsys.readouterr().out == "persistence: done\n"
+    assert "persistence" in finished(experiment)
