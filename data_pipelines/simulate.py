@@ -16,7 +16,7 @@ from data_pipelines.basins.domain import Domain, make_domain, make_model
 from data_pipelines.basins.settings import Basin, FileSea, load_basin
 from data_pipelines.plan import Progress
 from data_pipelines.profiles import FAST, profile_named
-from data_pipelines.resumable import Restart, sole_writer
+from data_pipelines.resumable import Restart, sole_writer, told_when_full
 from data_pipelines.segments import Calendar, make_calendar
 from data_pipelines.simulation import HOUR, Simulation
 from data_pipelines.statistics import compute_statistics
@@ -75,7 +75,7 @@ def simulate(
     Raises
     ------
     ValueError
-        If the request cannot be met, or ``to`` holds something else or is being written.
+        If the request cannot be met, ``to`` holds something else or is being written, or the disk is full.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def simulate(
     """
     if not isinstance(basin, Basin):
         basin = load_basin(basin)
-    ratio = every / HOUR if every >= HOUR else HOUR / max(every, 1e-9)
+    ratio = max(every, HOUR) / min(every, HOUR) if 0 < every < float("inf") else 0.5
     if abs(ratio - round(ratio)) > 1e-9:
         raise ValueError(
             f"states every {every:g} s are asked for; it has to be an hour divided or multiplied by a whole number."
@@ -108,7 +108,7 @@ def simulate(
     floor = basin.sea.path if isinstance(basin.sea, FileSea) else None
     files = [] if floor is None else [provenance.file_identity(Path(floor), "static")]
     target = Path(to)
-    with sole_writer(target):
+    with sole_writer(target), told_when_full(target):
         there = _is_there(target, files, options)
         restart = Restart(target, provenance.request(files, options))
         if there == "complete":
@@ -118,6 +118,7 @@ def simulate(
         domain = make_domain(basin)
         if held is None:
             restart.remove()  # one of a store that is no more
+            Simulation(basin, domain, calendar.segments[0], seed=seed, members=members, every=every).check()
             writer = _new_store(target, basin, domain, calendar, files, options)
         else:
             writer = StoreWriter.resume(target)

@@ -101,6 +101,19 @@ class Simulation:
             yield self._record(number, fields, snapshot.state)
             number += 1
 
+    def check(self) -> None:
+        """Find out, before anything is written, whether the basin has the air and the beginning that it asks for.
+
+        Raises
+        ------
+        ValueError
+            If there is no such weather over it, or no such waves in it.
+        """
+        if self.air is None:
+            self._begin()
+        else:
+            self.air.at(0)
+
     def _begin(self) -> Beginning:
         initial = self._basin.initial
         if initial is not None:

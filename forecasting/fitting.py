@@ -143,7 +143,13 @@ def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset
                 fitted[name] = _fit(name, states, learned, matched, truth)
             else:
                 model = _numerical(name, matched, truth)
-                fitted[model.forecaster.name] = model
+                called = model.forecaster.name
+                if called in fitted or called in BASELINES:
+                    raise ValueError(
+                        f"{name}: another baseline is called '{called}', too; give its file another name, or the "
+                        "attribute 'model'."
+                    )
+                fitted[called] = model
         except CannotFit as reason:
             if names is not None:
                 raise

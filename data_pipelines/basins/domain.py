@@ -18,6 +18,7 @@ from oceanop.dynamics.open_boundary import External, OpenBoundary
 from oceanop.dynamics.shallow_water import ShallowWaterModel
 from oceanop.grid import Grid
 from oceanop.layout import cf_attributes
+from oceanop.variables import VARIABLES
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +96,21 @@ def make_model(
         :class:`oceanop.dynamics.open_boundary.OpenBoundary` takes it.
     threads
         That members are shared among, eight at a time.
+
+    Raises
+    ------
+    ValueError
+        If the basin is open on a side without sea.
     """
-    boundary = (
-        None
-        if basin.boundary is None
-        else OpenBoundary.along(domain.cells, basin.boundary.side, kind=basin.boundary.kind, level=level)
-    )
+    boundary = None
+    if basin.boundary is not None:
+        side = basin.boundary.side
+        boundary = OpenBoundary.along(domain.cells, side, kind=basin.boundary.kind, level=level)
+        if not boundary.cells.any():
+            raise ValueError(
+                f"{basin.name}: the boundary is open to the {side}, where the outermost cells are all land; leave "
+                "[boundary] out, name another side, or end the sea floor in the sea."
+            )
     return ShallowWaterModel(
         domain.cells,
         friction=basin.water.friction,
@@ -171,4 +181,15 @@ def _read_floor(sea: FileSea) -> tuple[Positions, NDArray[np.float64]]:
         depth = field.fetch(slice(0, 1), [0], rows, columns)[0, 0].astype(np.float64)
     finally:
         source.close()
-    return field.positions, np.nan_to_num(depth)
+    depth = np.where(np.isfinite(depth), depth, 0.0)  # what has no value is land
+    if not depth.max() > 0:
+        raise ValueError(
+            f"{field.where} has nothing below sea level; depth counts positive down, and heights need the "
+            "standard_name height_above_mean_sea_level or the attribute positive = 'up'."
+        )
+    deepest = VARIABLES["deptho"].valid_range[1]
+    if depth.max() > deepest:
+        raise ValueError(
+            f"{field.where} has depths up to {depth.max():g} m, and no sea is deeper than {deepest:g} m; mend its unit."
+        )
+    return field.positions, depth

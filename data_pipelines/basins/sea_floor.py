@@ -33,7 +33,7 @@ def baltic(rows: int = 2, columns: int = 3) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If a cell has no point.
+        If a cell has no point, or so many that nothing is left of the sea.
 
     Source: ETOPO5, NOAA National Geophysical Data Center, 1988, public domain.
     """
@@ -42,6 +42,8 @@ def baltic(rows: int = 2, columns: int = 3) -> xr.Dataset:
             f"a cell of {rows} by {columns} points of the relief was asked for; it needs at least one of each."
         )
     with xr.open_dataset(Path(str(files("data_pipelines") / "basins" / "baltic.nc"))) as relief:
+        if relief.sizes["latitude"] < 2 * rows or relief.sizes["longitude"] < 2 * columns:
+            raise _too_coarse(rows, columns)
         blocks = relief.load().coarsen(latitude=rows, longitude=columns, boundary="trim")
     pieces = blocks.construct(latitude=("latitude", "row"), longitude=("longitude", "column"))
     elevation = pieces["elevation"].astype(np.float64)
@@ -50,6 +52,8 @@ def baltic(rows: int = 2, columns: int = 3) -> xr.Dataset:
     below = elevation < 0
     parts, _ = ndimage.label((below.mean(("row", "column")) >= 0.5).to_numpy())
     inner = np.abs(latitude - INNER_POINT[0]).argmin(), np.abs(longitude - INNER_POINT[1]).argmin()
+    if not parts[inner]:  # the number of land
+        raise _too_coarse(rows, columns)
     fjords = (latitude[:, None] > FJORDS[0]) & (longitude < FJORDS[1])
     wet = (parts == parts[inner]) & ~fjords
     depth = -elevation.where(below).mean(("row", "column")).fillna(0.0).to_numpy()
@@ -68,4 +72,10 @@ def baltic(rows: int = 2, columns: int = 3) -> xr.Dataset:
             "longitude": ("longitude", longitude, {"standard_name": "longitude", "units": "degrees_east"}),
         },
         attrs={name: relief.attrs[name] for name in ("source", "license", "history")},
+    )
+
+
+def _too_coarse(rows: int, columns: int) -> ValueError:
+    return ValueError(
+        f"cells of {rows} by {columns} points of the relief leave nothing of the central Baltic; take fewer points."
     )

@@ -5,7 +5,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from oceanop.config.tables import Table
 from oceanop.dynamics.climate import Season
@@ -17,7 +25,13 @@ SplitName = Literal["train", "validation", "test", "extreme", "fast"]
 UNFORCED_SPLITS = ("train", "validation", "test")  # the others are kinds of weather
 
 
-class ReliefSea(Table):
+class Settings(Table):
+    """A table of a basin; its numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class ReliefSea(Settings):
     """The Baltic's shipped sea floor, on cells of so many of its points of 5 arc-minutes."""
 
     floor: Literal["baltic"]
@@ -26,15 +40,15 @@ class ReliefSea(Table):
     minimum_depth: PositiveFloat = SHALLOWEST  # m
 
 
-class FileSea(Table):
-    """A sea floor from a CF file on a regular grid of latitude and longitude: depth or relief, m."""
+class FileSea(Settings):
+    """A sea floor from a CF file on a regular grid of latitude and longitude: depth or relief, no value on land."""
 
     floor: Literal["file"]
     path: str  # from the folder of the TOML file
     minimum_depth: PositiveFloat = SHALLOWEST  # m
 
 
-class FlatSea(Table):
+class FlatSea(Settings):
     """Water of one depth on an f-plane between four walls, or two where it closes upon itself along x."""
 
     floor: Literal["flat"]
@@ -46,21 +60,25 @@ class FlatSea(Table):
     periodic: bool = False
 
 
-class Water(Table):
+class Water(Settings):
     """How the water moves."""
 
     friction: NonNegativeFloat = BOTTOM_DRAG  # quadratic bottom drag coefficient
     linear: bool = True  # thickness of the water at rest
 
 
-class Air(Table):
-    """The invented weather over a basin, and how it drags on the sea."""
+class Air(Settings):
+    """The invented weather over a basin, that of North Sea and Baltic wherever it lies, and how it drags on the sea.
+
+    Lows cross 20 E around 63 N: a basin far from there sees few of them.
+    """
 
     season: Season
     drag: Literal["large-pond", "charnock"] = "large-pond"
     charnock_parameter: PositiveFloat | None = None
-    mesh: PositiveFloat = 0.5  # degrees, on which the weather is evaluated
-    spin_up: NonNegativeFloat = 5.0  # days of weather before the first state that is kept
+    # Degrees, on which the weather is evaluated; its shortest waves are 250 km long
+    mesh: PositiveFloat = Field(default=0.5, le=1.0)
+    spin_up: NonNegativeFloat = 5.0  # days of weather before the first state that is kept, whole hours
 
     @model_validator(mode="after")
     def _parameter_has_an_effect(self) -> "Air":
@@ -70,8 +88,16 @@ class Air(Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _spin_up_ends_where_weather_is_known(self) -> "Air":
+        if abs(24 * self.spin_up - round(24 * self.spin_up)) > 1e-9:
+            raise ValueError(
+                f"'spin_up' is {self.spin_up:g} days, {24 * self.spin_up:g} hours; give days that are whole hours"
+            )
+        return self
 
-class Signal(Table):
+
+class Signal(Settings):
     """A slow level of the ocean beyond, the same along the boundary, beside the inverse barometer."""
 
     deviation: PositiveFloat  # m
@@ -87,7 +113,7 @@ class Signal(Table):
         return self
 
 
-class Boundary(Table):
+class Boundary(Settings):
     """Where a basin is open, and what holds there; without this table it is closed."""
 
     side: Literal["west", "east", "south", "north"]
@@ -95,7 +121,7 @@ class Boundary(Table):
     signal: Signal | None = None
 
 
-class Waves(Table):
+class Waves(Settings):
     """A random sum of the channel's free waves, exact at the beginning."""
 
     kind: Literal["waves"]
@@ -105,7 +131,7 @@ class Waves(Table):
     shortest_period: PositiveFloat  # h
 
 
-class Seiches(Table):
+class Seiches(Settings):
     """A random level at rest, a sum of cosines whose slope is 0 at all walls: without rotation, standing waves."""
 
     kind: Literal["seiches"]
@@ -113,7 +139,7 @@ class Seiches(Table):
     highest_mode: PositiveInt = 3  # along either axis
 
 
-class Basin(Table):
+class Basin(Settings):
     """One basin to simulate."""
 
     name: str

@@ -19,6 +19,7 @@ from data_pipelines.sources.cf import read_source
 from data_pipelines.sources.files import open_dataset
 from data_pipelines.times import Times, calendar_of, milliseconds, text
 from data_pipelines.windows import time_step
+from forecasting.baselines.coverage import MOST, REACH, share_beyond
 from forecasting.forecaster import Initial, State
 from oceanop.grid import Grid
 from oceanop.layout import Channel, Layout
@@ -32,7 +33,7 @@ class NumericalForecast:
     Fields are found by their CF standard names, converted and turned to true east and north as by 'oceanop ingest'.
     They come to the store's cells by bilinear interpolation, from the nearest wet cell where there is none around, and
     to its times by linear interpolation. Of a file with many starts a forecast takes the latest that is not after
-    its own; members count by their mean.
+    its own; members count by their mean, where all have a value.
 
     Parameters
     ----------
@@ -81,6 +82,7 @@ class NumericalForecast:
             layout = Layout.from_dataset(store, state=shared)
         self.layout = Layout(layout.state)
         self.wet = self.layout.wet(store)
+        self._sea = self.wet.any(0).numpy()
         self._series = _series(first, self.layout)
         self._number = 0
         grid = Grid.from_dataset(store)
@@ -95,7 +97,8 @@ class NumericalForecast:
         Raises
         ------
         ValueError
-            If the file does not reach from the first lead to the last one, has a gap there, or lacks values at sea.
+            If the file does not reach from the first lead to the last one, has a gap there, lacks values at sea, or is
+            of another sea.
         """
         number = self._latest(initial.start)
         if number != self._number:
@@ -159,12 +162,21 @@ class NumericalForecast:
         if channel not in self._regridders:
             everywhere = (slice(0, size) for size in series.positions.shape)
             plane = series.read([int(first)], *everywhere)[channel.variable][0, level]
-            self._regridders[channel] = Regridder.between(series.positions, self._cells, np.isfinite(plane))
+            self._regridders[channel] = self._regridder(channel, series.positions, np.isfinite(plane))
         regridder = self._regridders[channel]
         needed = [int(first), int(first) + 1] if fraction > 0 else [int(first)]
         blocks = series.read(needed, regridder.rows, regridder.columns)[channel.variable][:, level]
         here = regridder(blocks)
         return here[0] if fraction == 0 else here[0] + np.float32(fraction) * (here[1] - here[0])
+
+    def _regridder(self, channel: Channel, positions: Positions, known: NDArray[np.bool_]) -> Regridder:
+        beyond = share_beyond(positions, known, self._cells, self._sea)
+        if beyond > MOST:
+            raise ValueError(
+                f"{self._file} has no '{channel}' within {REACH} cells of {beyond:.0%} of the store's sea; give a "
+                "forecast of this region, or leave it out."
+            )
+        return Regridder.between(positions, self._cells, known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +195,7 @@ class _Runs:
         begin = int(milliseconds(self.starts)[number])
         ds = self.forecasts.isel(start=number)
         if "member" in ds.dims:
-            ds = ds.mean("member", keep_attrs=True)
+            ds = ds.mean("member", keep_attrs=True, skipna=False)
         times = begin + (ds["lead"].to_numpy() / np.timedelta64(1, "ms")).round().astype(np.int64)
         attrs = {
             "standard_name": "time",
@@ -216,7 +228,10 @@ def _open(path: str | Path) -> _Runs:
         for name, variable in ds.variables.items()
         if name not in (start, lead) and variable.attrs.get("standard_name") == "time"
     ]
+    member = _axis(ds, "realization", "member")
     ds = ds.drop_vars(others).rename({start: "start", lead: "lead"})
+    if member in ds.dims:
+        ds = ds.rename({member: "member"})
     return _Runs(Path(path), model, ds["start"].values, ds)
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from data_pipelines.basins.air import drag_law
 from data_pipelines.basins.domain import make_domain, make_model
-from data_pipelines.basins.settings import Basin, load_basin, parse_basin
+from data_pipelines.basins.settings import Basin, FileSea, load_basin, parse_basin
 from data_pipelines.grid_change import chosen_method
 from data_pipelines.overlap import Overlap
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import Regridder
 from data_pipelines.sides import SideCurrents
 from data_pipelines.windows import time_step
+from forecasting.baselines.coverage import MOST, REACH, share_beyond
 from forecasting.forecaster import Initial, State
 from oceanop.dynamics.drag import Law, stress
 from oceanop.dynamics.forcing import AirSeries
@@ -29,7 +30,8 @@ from oceanop.dynamics.shallow_water import ShallowWaterModel
 from oceanop.layout import Layout
 
 STATE, STRESS, WIND, PRESSURE = ("zos", "ubar", "vbar"), ("tauu", "tauv"), ("u10", "v10"), "msl"
-PREFIX = "shallow-water-"
+MODEL = "shallow-water"  # as a simulated store calls what made it
+PREFIX = f"{MODEL}-"
 
 
 class ShallowWater:
@@ -60,7 +62,7 @@ class ShallowWater:
     Raises
     ------
     ValueError
-        If the store lacks a variable, or the basin does not cover its sea.
+        If the store lacks a variable, or one of the basin and the store's sea does not cover the other.
     """
 
     history = 1
@@ -70,7 +72,8 @@ class ShallowWater:
     ) -> None:
         stated = _stated(store)
         if basin is None:
-            if stated is None:
+            # Of a sea floor in a file a store knows no more than the name
+            if stated is None or isinstance(stated.sea, FileSea):
                 raise ValueError(
                     "the store does not state a basin that can be built again; name a shipped one or a TOML file."
                 )
@@ -85,6 +88,12 @@ class ShallowWater:
         positions = _positions(store, self.name)
         sea, cells = self.wet[0].numpy(), self.domain.cells.wet
         _require_covered(positions, sea, self.domain.positions, self.name)
+        beyond = share_beyond(positions, sea, self.domain.positions, cells)
+        if beyond > MOST:
+            raise ValueError(
+                f"{self.name}: {beyond:.0%} of its sea lie more than {REACH} cells away from the store's, and nothing "
+                "is known of level and air there; name a basin that ends where the store does."
+            )
         self._into = Overlap.between(positions, self.domain.positions, sea, cells)
         closes = self.domain.cells.periodic
         self._sides = SideCurrents(
@@ -106,7 +115,8 @@ class ShallowWater:
         Raises
         ------
         ValueError
-            If the forcing is missing or does not reach, or the model's level stops being a number.
+            If the forcing is missing, at sea cells or as a whole, or does not reach, or the model's level stops being a
+            number.
         """
         level, *currents = initial.state.numpy()
         zos = self._into(level)
@@ -132,6 +142,12 @@ class ShallowWater:
                 f"{past + leads} steps with the past; it was given {came}. Ask for fewer leads, or give the forcing."
             )
         ahead = forcing[:, past - 1 :].numpy()
+        # A value that a store lacks comes as 0, and no air weighs nothing
+        if lacking := int(((ahead[2] == 0) & self.wet[0].numpy()).any(0).sum()):
+            raise ValueError(
+                f"{self.name}: the store lacks '{PRESSURE}' on {lacking} sea cells; give one that holds it on "
+                "all of them."
+            )
         if self._law is not None:
             ahead = np.stack([*stress(ahead[0], ahead[1], law=self._law), ahead[2]])
         tauu, tauv, msl = self._into(ahead).astype(np.float32)
@@ -167,8 +183,9 @@ def _way_back(
 
 
 def _stated(store: xr.Dataset) -> Basin | None:
-    """The basin that a simulated store says it is of, if a forecaster can build it."""
-    if "basin" not in store.attrs:
+    """The basin that a simulated store says it is of."""
+    # Of other files an attribute of this name may be anything
+    if store.attrs.get("model") != MODEL or "basin" not in store.attrs:
         return None
     return parse_basin(json.loads(store.attrs["basin"]), "the store's attribute 'basin'")
 

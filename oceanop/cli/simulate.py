@@ -66,9 +66,11 @@ def _days(words: str | None) -> dict[str, float] | None:
         return None
     found: dict[str, float] = {}
     for word in words.split(","):
-        name, _, length = word.partition("=")
+        name, _, length = (part.strip() for part in word.partition("="))
+        if name in found:
+            raise ValueError(f"--splits {words}: '{name}' is given twice; give each split once.")
         try:
-            found[name.strip()] = float(length)
+            found[name] = float(length)
         except ValueError:
             raise ValueError(
                 f"--splits {words}: expected NAME=DAYS,NAME=DAYS, as in train=240,test=60."

@@ -77,7 +77,8 @@ class AirSeries:
                 return None
             if abs(share) < 1e-9 or before == last:
                 return field[before]
-            return field[before] + field.dtype.type(share) * (field[before + 1] - field[before])
+            part = field.dtype.type(share) if np.issubdtype(field.dtype, np.floating) else share
+            return field[before] + part * (field[before + 1] - field[before])
 
         return Air(at(self.tauu), at(self.tauv), at(self.msl))
 

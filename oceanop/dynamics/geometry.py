@@ -89,12 +89,18 @@ class CGrid:
         Raises
         ------
         ValueError
-            If positions are not evenly spaced and increasing, or ``depth`` does not fit (see :meth:`plane`).
+            If positions are not evenly spaced and increasing or reach over a pole, or ``depth`` does not fit (see
+            :meth:`plane`).
         """
         rows, columns = np.asarray(latitude, np.float64), np.asarray(longitude, np.float64)
         steps = [
             np.deg2rad(_even_step(axis, name)) for axis, name in ((rows, "latitude"), (columns, "longitude"))
         ]
+        if np.abs(rows).max() > 90 - np.rad2deg(steps[0]) * (0.5 - EVENNESS):
+            raise ValueError(
+                f"latitude goes from {rows[0]:g} to {rows[-1]:g} degrees north, so that cells reach over a pole; end "
+                "the basin before it."
+            )
         centre, south, north = (np.deg2rad(rows) + shift * steps[0] for shift in (0.0, -0.5, 0.5))
         depths, sea = _sea_floor(depth, wet, (rows.size, columns.size), minimum_depth)
         return cls(

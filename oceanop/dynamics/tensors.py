@@ -116,13 +116,13 @@ class TensorEngine:
         weight = torch.zeros_like(self._wet)[None]
         if msl is not None:
             # Before the precision is lowered: a millimetre of water is 1e-4 of the pressure.
-            weight = self.framed((msl - STANDARD_PRESSURE) * self.stencil.pressure_factor) * self._wet
+            weight = self._at_sea((msl - STANDARD_PRESSURE) * self.stencil.pressure_factor)
         pushes = []
         for stress, side in ((tauu, self._east), (tauv, self._north)):
             if stress is None:
                 pushes.append(torch.zeros_like(self._rate)[None])
                 continue
-            wide = self.framed(stress)
+            wide = self._at_sea(stress)
             both = self._inner(wide) + self._inner(wide, side.along)
             pushes.append(both * (self.stencil.stress_factor / 2) * side.free)
         return AirTensors(weight, pushes[0], pushes[1])
@@ -221,6 +221,10 @@ class TensorEngine:
         """Fields ``[..., Y, X]`` in their frame and flat, ``[..., place]``."""
         inner = field.to(device=self.device, dtype=self._wet.dtype)
         return self._closed(functional.pad(inner, (1, 1, 1, 1)).flatten(-2))
+
+    def _at_sea(self, field: Tensor) -> Tensor:
+        """Fields in their frame, whatever they hold on land."""
+        return torch.where(self._wet > 0, self.framed(field), 0.0)
 
     def unframed(self, flat: Tensor) -> Tensor:
         """Fields ``[..., place]`` without their frame, ``[..., Y, X]``."""

@@ -1,12 +1,14 @@
 """The built-in ocean as a store: exact waves, the same bytes again, kills without a trace, splits that never meet."""
 
 import contextlib
+import errno
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 import xarray as xr
 
 from data_pipelines import WindowDataset, describe, open_store, read_statistics, simulate
+from data_pipelines.basins.domain import make_domain
 from data_pipelines.basins.settings import Basin, basins, load_basin, parse_basin
 from data_pipelines.resumable import sole_writer
 from data_pipelines.store import open_unchecked
@@ -477,6 +480,10 @@ SEICHES = 'kind = "seiches"\ndeviation = 0.1'
         (toml(splits="test = 1"), "statistics need one called 'train'"),
         (toml(weather='season = "winter"\ncharnock_parameter = 0.02'), "turns nothing with the drag law 'large-pond'"),
         (toml(weather='season = "spring"'), "'weather.season' is 'spring'"),
+        (toml(weather='season = "winter"\nspin_up = 0.02'), "0.02 days, 0.48 hours; give days that are whole hours"),
+        (toml(weather='season = "winter"\nspin_up = inf'), "'weather.spin_up' is inf: input should be a finite number"),
+        (toml(weather='season = "winter"\nmesh = 90'), "'weather.mesh' is 90: input should be less than or equal to 1"),
+        (toml(water="friction = inf"), "'water.friction' is inf: input should be a finite number"),
         (toml(boundary='side = "west"\nsignal = {deviation = 1, shortest = 3, longest = 2}'), "give the lesser first"),
         ("title = ", "not a TOML file"),
     ],
@@ -498,6 +505,7 @@ def test_a_basin_that_cannot_be_is_refused_in_a_sentence(text: str, words: str, 
         (["rectangle", "--days", -1], "-1 days are asked for"),
         (["rectangle", "--days", 0.03], "0.03 days hold no whole number of steps"),
         (["rectangle", "--splits", "train"], "expected NAME=DAYS"),
+        (["rectangle", "--splits", "train=1,train=2"], "'train' is given twice"),
         (["rectangle", "--splits", "train=1,fast=1"], "no split 'fast' of a basin without weather"),
         (["rectangle", "--every", "50min"], "an hour divided or multiplied by a whole number"),
     ],
@@ -527,6 +535,55 @@ def test_a_sea_floor_that_is_none_is_refused(bay: Path, tmp_path: Path) -> None:
     held.to_netcdf(tmp_path / "level.nc")
     with pytest.raises(ValueError, match=r"level.nc holds zos and no sea floor; give a file with a depth"):
         simulate(load_basin(bay).model_copy(update={"sea": sea}), to=tmp_path / "sea.zarr")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda depth: -depth, "bay.nc: variable 'depth' has nothing below sea level; depth counts"),
+        (lambda depth: 1000 * depth, "has depths up to .* m, and no sea is deeper than 12000 m; mend its unit"),
+        (lambda depth: depth.where(depth["longitude"] > 19, 0.0), "open to the west, where the outermost cells"),
+        (lambda depth: depth.assign_coords(latitude=depth["latitude"] - 50), "places from 7 to 9.75 degrees north"),
+    ],
+)  # fmt: skip
+def test_a_sea_floor_that_cannot_be_leaves_nothing_behind(
+    change: Callable[[xr.DataArray], xr.DataArray], words: str, bay: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(bay.with_name("bay.nc")) as floor, xr.set_options(keep_attrs=True):
+        change(floor["depth"]).to_netcdf(tmp_path / "bay.nc")
+    (tmp_path / "bay.toml").write_text(bay.read_text())
+    with pytest.raises(ValueError, match=words):
+        simulate(tmp_path / "bay.toml", to=tmp_path / "sea.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bay.nc", "bay.toml"]
+
+
+def test_a_depth_that_is_no_number_is_land(bay: Path, tmp_path: Path) -> None:
+    with xr.open_dataset(bay.with_name("bay.nc")) as floor:
+        held = floor.load()
+    held["depth"][3, 3:6] = [np.nan, np.inf, -np.inf]
+    held.to_netcdf(tmp_path / "bay.nc")
+    sea = load_basin(bay).sea.model_copy(update={"path": str(tmp_path / "bay.nc")})
+    domain = make_domain(load_basin(bay).model_copy(update={"sea": sea}))
+    assert np.array_equal(domain.cells.wet, held["depth"].where(np.isfinite(held["depth"])).values > 0)
+
+
+@pytest.mark.parametrize("every", [0.0, -3600.0, np.nan, np.inf])
+def test_an_interval_that_is_none_is_refused(every: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it has to be an hour divided or multiplied by a whole number"):
+        simulate("rectangle", to=tmp_path / "sea.zarr", days=1, every=every)
+
+
+def test_a_full_disk_is_told_and_gone_on_with(
+    bay: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data_pipelines.resumable.Restart.save", full)
+        with pytest.raises(ValueError, match="the disk is full; free some of it"):
+            simulate(bay, to=tmp_path / "sea.zarr", seed=3)
+    assert same_variables(simulate(bay, to=tmp_path / "sea.zarr", seed=3), store)
 
 
 @pytest.mark.parametrize("members", [1, 2])

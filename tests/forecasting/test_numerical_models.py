@@ -213,6 +213,11 @@ def test_the_stated_basin_of_a_store_is_taken_and_other_drag_laws_read_the_wind(
         (lambda ds: ds.drop_vars("deptho"), "the store lacks deptho"),
         (lambda ds: ds.isel(time=[0]), "holds a single time"),
         (lambda ds: ds.assign_coords(longitude=ds["longitude"] + 40), "covers the longitudes 17.90 to 23.50"),
+        # All but three of the 14 columns to the west, of 26 with sea
+        (
+            lambda ds: ds.isel(longitude=slice(14, None)),
+            "shallow-water-bay1: 46% of its sea lie more than 3 cells away",
+        ),
     ],
 )
 def test_a_store_that_it_cannot_run_on_is_refused(
@@ -220,6 +225,24 @@ def test_a_store_that_it_cannot_run_on_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         ShallowWater(bay(folder), change(closed))  # type: ignore[operator]
+
+
+def test_a_basin_that_the_store_is_a_corner_of_is_refused(closed: xr.Dataset) -> None:
+    """Level and air of the whole Baltic would be those of the nearest shore of the bay."""
+    with pytest.raises(
+        ValueError, match=r"shallow-water-baltic: \d\d% of its sea lie more than 3 cells away from"
+    ):
+        ShallowWater("baltic", closed)
+
+
+def test_air_that_a_store_lacks_at_some_cells_is_no_air_without_weight(
+    closed: xr.Dataset, folder: Path
+) -> None:
+    rim = closed.copy(deep=True)
+    rim["msl"][:, 12, :3] = np.nan
+    forecaster = ShallowWater(bay(folder), rim)
+    with pytest.raises(ValueError, match="shallow-water-bay1: the store lacks 'msl' on 3 sea cells"):
+        states(forecaster, rim, forecaster.layout)
 
 
 def test_missing_forcing_is_told(closed: xr.Dataset, folder: Path) -> None:
@@ -234,6 +257,10 @@ def test_missing_forcing_is_told(closed: xr.Dataset, folder: Path) -> None:
 def test_a_store_that_states_no_basin_needs_a_name(closed: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="does not state a basin"):
         ShallowWater(None, closed.drop_attrs(deep=False))
+    # It states one whose sea floor is in a file, and knows no folder
+    assert "floor1.nc" in closed.attrs["basin"]
+    with pytest.raises(ValueError, match="does not state a basin that can be built again"):
+        ShallowWater(None, closed)
 
 
 # Forecasts in files
@@ -337,6 +364,33 @@ def test_members_count_by_their_mean(closed: xr.Dataset, forecasts: Path, folder
     np.testing.assert_allclose(apart[:, 0][:, wet], 0.1, atol=1e-6)
 
 
+def test_a_member_without_a_value_leaves_no_mean_of_the_others(
+    closed: xr.Dataset, forecasts: Path, folder: Path
+) -> None:
+    one = open_forecast(forecasts)
+    lost = one.copy(deep=True)
+    lost["zos"][:, 5:] = np.nan
+    number = xr.DataArray([0, 1], dims="number", name="number", attrs={"standard_name": "realization"})
+    xr.concat([one, lost], number, data_vars=["zos", "ubar", "vbar"]).to_netcdf(folder / "lost_member.nc")
+    forecaster = NumericalForecast(folder / "lost_member.nc", closed)
+    whole = NumericalForecast(forecasts, closed)
+    found = states(forecaster, closed, forecaster.layout, 20, 5)
+    np.testing.assert_allclose(found, states(whole, closed, whole.layout, 20, 5), atol=1e-6)
+    with pytest.raises(ValueError, match=r"'zos' at .* holds no value at all"):
+        states(forecaster, closed, forecaster.layout, 20)
+
+
+@pytest.mark.parametrize(("east", "share"), [(40.0, "100%"), (3.0, "49%")])
+def test_a_file_of_another_sea_is_refused(east: float, share: str, closed: xr.Dataset, folder: Path) -> None:
+    """All of its cells would have the value of the nearest shore."""
+    moved = closed.assign_coords(longitude=closed["longitude"] + east)
+    forecaster = NumericalForecast(as_file(moved, folder / "moved.nc"), closed)
+    with pytest.raises(
+        ValueError, match=f"moved.nc has no 'zos' within 3 cells of {share} of the store's sea"
+    ):
+        states(forecaster, closed, forecaster.layout)
+
+
 def test_a_file_that_does_not_reach_is_refused_in_a_sentence(
     closed: xr.Dataset, hindcast: Path, forecasts: Path
 ) -> None:
@@ -395,6 +449,14 @@ def test_both_are_baselines_by_name(
 def test_a_baseline_that_is_none_is_told(name: str, closed: xr.Dataset, forecasts: Path) -> None:
     with pytest.raises(ValueError, match=r"no such file or basin|there is no baseline"):
         evaluate(open_forecast(forecasts), closed, baselines=[name])
+
+
+def test_two_baselines_of_one_name_are_told(closed: xr.Dataset, hindcast: Path, folder: Path) -> None:
+    forecast = open_forecast(folder / "coarse.nc")
+    (folder / "other").mkdir()
+    twin = as_file(closed, folder / "other" / "hindcast.nc")
+    with pytest.raises(ValueError, match=r"other/hindcast\.nc: another baseline is called 'hindcast', too"):
+        evaluate(forecast, closed, baselines=[str(hindcast), str(twin)])
 
 
 def test_a_coarser_baltic_is_a_fair_rival_of_the_finer_one(tmp_path: Path) -> None:

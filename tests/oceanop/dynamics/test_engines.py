@@ -30,6 +30,21 @@ def test_the_two_engines_agree_over_a_day_on_the_baltic(baltic_grid: CGrid) -> N
     assert distance(*ends) < 1e-5  # rounding of float32 after 900 steps; measured 1e-6
 
 
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_what_the_air_holds_on_land_is_left_out(engine: Engine, rough_basin: CGrid) -> None:
+    """A store has no stress there."""
+    air, ends = storm(rough_basin.shape, 3), []
+    for land in (0.0, np.nan):
+        there = AirSeries(
+            *(np.where(rough_basin.wet, field, land) for field in (air.tauu, air.tauv, air.msl))
+        )
+        model = ShallowWaterModel(rough_basin, engine=engine)
+        *_, last = model.run(model.at_rest(), 3 * HOUR, forcing=there)
+        ends.append(last)
+    assert np.abs(ends[0].zos).max() > 0.02
+    assert distance(*ends) == 0
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("linear", [True, False])
 def test_a_gpu_agrees_with_the_loops(linear: bool, baltic_grid: CGrid) -> None:
@@ -154,6 +169,8 @@ def test_a_series_of_fields_is_the_line_between_them(rough_basin: CGrid) -> None
             np.testing.assert_allclose(getattr(series(hour * HOUR), name), expected, rtol=1e-14)
     with pytest.raises(ValueError, match="covers 0 h to 6 h and was asked for 7 h"):
         series(7 * HOUR)
+    whole = AirSeries(msl=np.array([[[101000]], [[101600]]]))
+    assert whole(HOUR / 2).msl == 101300
 
 
 def test_a_snapshot_is_the_callers_own(rough_basin: CGrid) -> None:

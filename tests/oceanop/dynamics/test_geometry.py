@@ -146,3 +146,10 @@ def test_sea_floors_that_are_none_are_refused_in_a_sentence() -> None:
         CGrid.rectangle(length=20e3, width=14e3, depth=10, spacing=7e3)
     with pytest.raises(ValueError, match="needs at least one of each"):
         baltic(0, 2)
+    for rows, columns in ((1000, 3), (2, 200), (20, 67)):
+        with pytest.raises(
+            ValueError, match=f"cells of {rows} by {columns} points .* leave nothing of the central"
+        ):
+            baltic(rows, columns)
+    with pytest.raises(ValueError, match="from 89 to 90 degrees north, so that cells reach over a pole"):
+        CGrid.sphere([89, 89.5, 90], [1, 2, 3], np.ones((3, 3)))

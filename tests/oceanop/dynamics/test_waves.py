@@ -176,4 +176,4 @@ def test_a_step_of_the_level_leaves_rossbys_adjusted_front() -> None:
     assert np.sqrt(np.mean((current - jet)[near] ** 2)) < 0.01 * np.abs(jet).max()
     released = GRAVITY / 2 * np.sum((height**2 - level**2)[near])
     kept = depth / 2 * np.sum(current[near] ** 2)
-    assert kept / released == pytest.approx(1 / 3, abs=0.015)
+    assert 0.32 < kept / released < 0.35
