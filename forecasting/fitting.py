@@ -105,7 +105,7 @@ def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset
     ------
     ValueError
         If a start is not in the truth, there are too few states to learn from, or one of the named baselines cannot
-        be fitted on the truth or run from the starts.
+        be fitted on the truth or run from the starts, or has the name of a forecast or of another.
     """
     if names is not None and not names:
         return Baselines()
@@ -140,10 +140,12 @@ def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset
     for name in BASELINES if names is None else names:
         try:
             if name in BASELINES:
+                _require_free(name, matched)
                 fitted[name] = _fit(name, states, learned, matched, truth)
             else:
                 model = _numerical(name, matched, truth)
                 called = model.forecaster.name
+                _require_free(called, matched)
                 if called in fitted or called in BASELINES:
                     raise ValueError(
                         f"{name}: another baseline is called '{called}', too; give its file another name, or the "
@@ -160,6 +162,15 @@ def fit_baselines(names: Sequence[str] | None, matched: Match, truth: xr.Dataset
     if (milliseconds(matched.first["init_time"].values) < milliseconds(times[-1:])).any():
         period += "; some starts lie inside this period, where the baselines have seen the truth"
     return Baselines(fitted, period, learned, tuple(left_out))
+
+
+def _require_free(called: str, matched: Match) -> None:
+    """Refuse a baseline that scores could not tell from a forecast."""
+    if called in matched.forecasts:
+        raise CannotFit(
+            f"a forecast is called '{called}', as a baseline is, and one's scores would be taken for the other's; give "
+            "the forecast's file another attribute 'model', or leave the baseline out."
+        )
 
 
 def _fit(name: str, states: Tensor, learned: NDArray[np.int64], matched: Match, truth: xr.Dataset) -> Fitted:

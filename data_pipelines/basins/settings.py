@@ -41,7 +41,10 @@ class ReliefSea(Settings):
 
 
 class FileSea(Settings):
-    """A sea floor from a CF file on a regular grid of latitude and longitude: depth or relief, no value on land."""
+    """A sea floor from a CF file on a regular grid of latitude and longitude: depth or relief, m.
+
+    A cell without a value is land.
+    """
 
     floor: Literal["file"]
     path: str  # from the folder of the TOML file

@@ -88,7 +88,9 @@ class NumericalForecast:
         grid = Grid.from_dataset(store)
         self._cells = Positions(grid.latitude, grid.longitude)
         step = time_step(store["time"].values)
-        self._step = 0 if step is None else int(step.astype(np.int64)) // 1000
+        if step is None:
+            raise ValueError(f"{self._file}: the store holds a single time and tells no time step.")
+        self._step = int(step.astype(np.int64)) // 1000
         self._regridders: dict[Channel, Regridder] = {}
 
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:

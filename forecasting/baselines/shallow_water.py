@@ -37,11 +37,12 @@ PREFIX = f"{MODEL}-"
 class ShallowWater:
     """A numerical model of a basin, on its own grid and with its own physics, beside operators that learned another.
 
-    Level and air are brought to the model's cells by means over the area that they share with the store's wet cells,
-    currents by the transport through their sides. States come back as means over the store's cells where these are no
-    smaller than the model's, else by bilinear interpolation; from the nearest wet cell where there is none around. A
-    store's currents are those of the level's time, the model takes them for those half a step later. At an open
-    boundary the level follows the air pressure; what it is above that at the start it stays.
+    Level and air are brought to the model's cells by means over the area that they share with the store's wet cells, or
+    from the nearest where they share none, currents by the transport through their sides. States come back as means
+    over the store's cells where these are no smaller than the model's, else by bilinear interpolation; from the nearest
+    wet cell where there is none around. A store's currents are those of the level's time, the model takes them for
+    those half a step later. At an open boundary the level follows the air pressure; what it is above that at the start
+    it stays.
 
     Parameters
     ----------

@@ -412,6 +412,8 @@ def test_a_file_that_does_not_reach_is_refused_in_a_sentence(
 
 
 def test_a_file_without_the_store_s_states_is_refused(closed: xr.Dataset, folder: Path) -> None:
+    with pytest.raises(ValueError, match="the store holds a single time and tells no time step"):
+        NumericalForecast(as_file(closed, folder / "all.nc"), closed.isel(time=[3]))
     path = as_file(closed, folder / "wind.nc", ("u10", "v10"))
     with pytest.raises(
         ValueError, match=r"wind.nc holds u10, v10 and none of the store's states, zos, ubar, vbar"
@@ -457,6 +459,21 @@ def test_two_baselines_of_one_name_are_told(closed: xr.Dataset, hindcast: Path, 
     twin = as_file(closed, folder / "other" / "hindcast.nc")
     with pytest.raises(ValueError, match=r"other/hindcast\.nc: another baseline is called 'hindcast', too"):
         evaluate(forecast, closed, baselines=[str(hindcast), str(twin)])
+
+
+def test_a_baseline_with_the_name_of_a_forecast_is_never_scored_as_it(
+    closed: xr.Dataset, forecasts: Path
+) -> None:
+    forecast = open_forecast(forecasts)[["zos", "mask", "cell_area"]]
+    with pytest.raises(ValueError, match="a forecast is called 'shallow-water-bay2', as a baseline is"):
+        evaluate(forecast, closed, baselines=[str(forecasts)])
+    still = forecast.assign_attrs(model="persistence")
+    with pytest.raises(ValueError, match="a forecast is called 'persistence'"):
+        evaluate(still, closed, baselines=["persistence"])
+    # Of all there are, it is left out and told
+    scores = evaluate(still, closed)
+    assert "a forecast is called 'persistence'" in scores.attrs["baselines_left_out"]
+    assert "damped-persistence" in scores["forecaster"]
 
 
 def test_a_coarser_baltic_is_a_fair_rival_of_the_finer_one(tmp_path: Path) -> None:

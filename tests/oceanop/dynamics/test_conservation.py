@@ -48,7 +48,7 @@ def test_without_rotation_energy_is_kept_to_rounding(baltic_grid: CGrid) -> None
 @pytest.mark.parametrize("linear", [True, False])
 def test_a_closed_basin_keeps_its_water(dtype: str, limit: float, linear: bool, baltic_grid: CGrid) -> None:
     model = ShallowWaterModel(baltic_grid, linear=linear, dtype=dtype)
-    days = 5
+    days = 10
     *_, last = model.run(
         model.at_rest(), days * 24 * HOUR, forcing=storm(baltic_grid.shape, days * 24), every=24 * HOUR
     )
