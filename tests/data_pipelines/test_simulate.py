@@ -17,12 +17,14 @@ import torch
 import xarray as xr
 
 from data_pipelines import WindowDataset, describe, open_store, read_statistics, simulate
+from data_pipelines.basins.air import drag_law
 from data_pipelines.basins.domain import make_domain
-from data_pipelines.basins.settings import Basin, basins, load_basin, parse_basin
+from data_pipelines.basins.remote import RemoteLevel
+from data_pipelines.basins.settings import Air, Basin, Signal, basins, load_basin, parse_basin
 from data_pipelines.resumable import sole_writer
 from data_pipelines.store import open_unchecked
 from oceanop.cli import main
-from oceanop.dynamics.drag import Charnock, stress
+from oceanop.dynamics.drag import Charnock, LargePond, stress
 from oceanop.dynamics.weather import Weather
 from oceanop.waves import WaveChannel, free_waves, random_amplitudes, superpose
 
@@ -325,6 +327,7 @@ def test_the_air_is_the_weather_of_the_seed_under_the_stated_drag(store: Path) -
     assert np.array_equal(test["u10"], wind.u10.astype(np.float32))
     assert np.array_equal(test["msl"], wind.msl.astype(np.float32))
     dragged, _ = stress(wind.u10, wind.v10, law=Charnock(0.02))
+    assert drag_law(Air(season="winter")) == LargePond()
     wet = ds["mask"].values > 0
     assert np.array_equal(test["tauu"].values[:, wet], dragged.astype(np.float32)[:, wet])
 
@@ -337,6 +340,20 @@ def test_the_open_column_holds_inverse_barometer_and_slow_signal(store: Path) ->
     # One level along the column: what is left is float32's rounding of pressure (8e-3 Pa) and level
     assert float((signal.max("latitude") - signal.min("latitude")).max()) < 2e-6
     assert float(signal.mean("latitude").std()) > 0.01
+
+
+def test_the_slow_signal_has_its_deviation_and_periods() -> None:
+    seeds = [np.random.SeedSequence(seed) for seed in (0, 1, 2)]
+    level = RemoteLevel(Signal(deviation=0.18, shortest=2, longest=60), seeds)
+    hours = np.arange(0, 40 * 365 * 24, 6.0)
+    record = level(hours * HOUR)[..., 0]
+    # Two harmonics of nearly one period beat over years: a forty years' deviation is a few hundredths off
+    np.testing.assert_allclose(record.std(0), 0.18, rtol=0.05)
+    power = np.abs(np.fft.rfft(record * np.hanning(hours.size)[:, None], axis=0)) ** 2
+    days = 24 * np.fft.rfftfreq(hours.size, 6.0)
+    assert (power[(days < 1 / 61) | (days > 1 / 1.9)].sum(0) < 1e-6 * power.sum(0)).all()
+    assert np.abs(np.corrcoef(record.T)[np.triu_indices(3, 1)]).max() < 0.2
+    assert np.array_equal(level(hours[7:9] * HOUR)[..., 0], record[7:9])
 
 
 def test_without_a_signal_it_is_the_inverse_barometer_alone(tmp_path: Path) -> None:

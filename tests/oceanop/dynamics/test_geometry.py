@@ -115,6 +115,12 @@ def test_the_sphere_has_the_area_of_its_zone() -> None:
     grid = CGrid.sphere(latitude, longitude, np.full((36, 72), 100.0), periodic=True)
     assert grid.area.sum() * 72 == pytest.approx(4 * np.pi * EARTH_RADIUS**2, rel=1e-12)
     assert grid.coriolis_parameter == pytest.approx(2 * EARTH_ROTATION * np.sin(np.deg2rad(latitude)))
+    # Cells of a row go once around the circle of their centres, their northern sides around that of these
+    circles = 2 * np.pi * EARTH_RADIUS * np.cos(np.deg2rad(latitude)), 72 * grid.dx
+    np.testing.assert_allclose(*circles, rtol=1e-12)
+    circles = 2 * np.pi * EARTH_RADIUS * np.cos(np.deg2rad(latitude + 2.5)), 72 * grid.dx_north
+    np.testing.assert_allclose(*circles, atol=1e-6)  # m; there is none around the pole
+    assert grid.dy * 36 == pytest.approx(np.pi * EARTH_RADIUS, rel=1e-12)
     assert grid.east.all()
     assert not grid.north[-1].any()
 
