@@ -245,8 +245,8 @@ def parse_basin(data: dict[str, Any], where: str) -> Basin:
 
 
 def _sentence(item: Any) -> str:
-    # pydantic inserts the name of a chosen union member into the path; the file does not hold it.
-    chosen = {"baltic", "file", "flat", "waves", "seiches"}
+    # pydantic inserts the name of a chosen union member, and that a key is meant, into the path; the file holds neither.
+    chosen = {"baltic", "file", "flat", "waves", "seiches", "[key]"}
     where = ".".join(str(part) for part in item["loc"] if part not in chosen)
     if item["type"] == "extra_forbidden":
         return f"unknown key '{where}' (value {item['input']!r}); leave it out or correct its name"

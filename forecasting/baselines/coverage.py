@@ -30,4 +30,5 @@ def share_beyond(source: Positions, known: Mask, target: Positions, sea: Mask) -
 def _cell(points: NDArray[np.float64]) -> float:
     """The longer side of the usual cell, Earth radii; 0 of a single one."""
     sides = [np.linalg.norm(np.diff(points, axis=axis), axis=-1) for axis in (0, 1)]
-    return max((float(np.median(side)) for side in sides if side.size), default=0.0)
+    # Models leave positions out where whole blocks are land
+    return max((float(np.nanmedian(side)) for side in sides if np.isfinite(side).any()), default=0.0)

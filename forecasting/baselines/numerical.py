@@ -17,6 +17,7 @@ from data_pipelines.series import Series, join
 from data_pipelines.sources import Source, open_source
 from data_pipelines.sources.cf import read_source
 from data_pipelines.sources.files import open_dataset
+from data_pipelines.sources.source import SURFACE
 from data_pipelines.times import Times, calendar_of, milliseconds, text
 from data_pipelines.windows import time_step
 from forecasting.baselines.coverage import MOST, REACH, share_beyond
@@ -252,5 +253,10 @@ def _series(source: Source, layout: Layout) -> dict[str, Series]:
         if name not in found:
             depths = [each.depth for each in layout.state if each.variable == name and each.depth is not None]
             series = join([source], name, depths or "surface")
+            if series.depths is None and any(depth > SURFACE for depth in depths):
+                raise ValueError(
+                    f"{source.name} holds '{name}' without depths, and the store has it at "
+                    f"{', '.join(f'{depth:g}' for depth in depths)} m; give a file with these levels."
+                )
             found |= dict.fromkeys(series.names, series)
     return found

@@ -494,6 +494,7 @@ SEICHES = 'kind = "seiches"\ndeviation = 0.1'
         (toml(weather="", initial=SEICHES, sea=FLAT + "\nperiodic = true"), "for a flat sea that is not periodic"),
         (toml(weather="", initial=SEICHES, sea=FLAT, boundary='side = "west"'), "closed, linear basin"),
         (toml(weather="", initial=SEICHES, sea=FLAT, splits="train = 1\nextreme = 1"), "no split 'extreme' of a basin"),
+        (toml(splits="train = 1\nfoo = 1"), "'splits.foo' is 'foo': input should be 'train', 'validation'"),
         (toml(splits="test = 1"), "statistics need one called 'train'"),
         (toml(weather='season = "winter"\ncharnock_parameter = 0.02'), "turns nothing with the drag law 'large-pond'"),
         (toml(weather='season = "spring"'), "'weather.season' is 'spring'"),

@@ -23,6 +23,7 @@ from forecasting import (
     open_forecast,
     run_forecaster,
 )
+from forecasting.baselines.coverage import share_beyond
 from forecasting.forecast import produce
 from oceanop.dynamics.shallow_water import ShallowWaterModel
 from oceanop.grid import Grid
@@ -423,6 +424,34 @@ def test_a_file_without_the_store_s_states_is_refused(closed: xr.Dataset, folder
         NumericalForecast(
             as_file(closed, folder / "level.nc", ("zos",)), closed, layout=Layout.from_dataset(closed)
         )
+
+
+def test_a_flat_field_is_not_taken_for_every_depth(closed: xr.Dataset, folder: Path) -> None:
+    attrs = {"standard_name": "sea_water_potential_temperature", "units": "degC"}
+    water = closed.assign(thetao=closed["zos"].expand_dims(depth=[0.0, 50.0], axis=1).assign_attrs(attrs))
+    flat = water[["thetao"]].isel(depth=0, drop=True)
+    path = as_file(flat, folder / "flat.nc", ("thetao",))
+    surface = Layout.from_dataset(water.isel(depth=[0]), state=["thetao"])
+    found = states(NumericalForecast(path, water, layout=surface), water, surface)
+    np.testing.assert_allclose(found[:, 0], truth(closed)[:, 0], atol=1e-6)
+    with pytest.raises(
+        ValueError, match=r"flat\.nc holds 'thetao' without depths, and the store has it at 0, 50 m"
+    ):
+        NumericalForecast(path, water, layout=Layout.from_dataset(water, state=["thetao"]))
+
+
+def test_what_lies_beyond_is_farther_than_three_cells_of_the_coarser_grid() -> None:
+    """Half a degree of latitude is the longer side of its cells: three are 1.5 degrees."""
+    fine, coarse = (
+        Positions.from_axes(50 + step * np.arange(n), step * np.arange(n))
+        for step, n in ((0.1, 41), (0.5, 9))
+    )
+    for source, target, last in ((fine, coarse, 1.0), (coarse, fine, 0.5)):
+        every = np.ones(target.shape, bool)
+        far = np.cos(np.deg2rad(target.latitude)) * (target.longitude - last) > 1.5
+        share = share_beyond(source, source.longitude < last + 0.01, target, every)
+        assert share == pytest.approx(far.mean(), abs=0.01)  # great circles are a little shorter
+        assert share_beyond(source, np.ones(source.shape, bool), target, every) == 0
 
 
 # Beside others in an evaluation
