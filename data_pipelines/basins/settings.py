@@ -245,7 +245,7 @@ def parse_basin(data: dict[str, Any], where: str) -> Basin:
 
 
 def _sentence(item: Any) -> str:
-    # pydantic inserts the name of a chosen union member, and that a key is meant, into the path; the file holds neither.
+    # pydantic inserts the name of a chosen union member and a word for keys into the path; the file holds neither.
     chosen = {"baltic", "file", "flat", "waves", "seiches", "[key]"}
     where = ".".join(str(part) for part in item["loc"] if part not in chosen)
     if item["type"] == "extra_forbidden":
