@@ -62,6 +62,40 @@ class Regridder:
         kept = (
             scipy.sparse.diags_array(np.where(inside.ravel(), 1 / np.where(held > 0, held, 1), 0.0)) @ weights
         )
+        return cls._whole(kept, inside, source, target, usable)
+
+    @classmethod
+    def means(
+        cls,
+        source: Positions,
+        target: Positions,
+        shared: scipy.sparse.csr_array,
+        valid: NDArray[np.bool_],
+    ) -> "Regridder":
+        """Means over target cells, of valid source cells by the area shared; the nearest valid one where none is.
+
+        Parameters
+        ----------
+        shared
+            Area that each target cell shares with each source cell, ``[targets, source cells]``.
+        valid
+            Source cells that hold values, ``[Y, X]``, one at least.
+        """
+        held = shared @ valid.ravel().astype(np.float64)
+        inside = held > 0
+        kept = scipy.sparse.diags_array(np.where(inside, 1 / np.where(inside, held, 1), 0.0)) @ shared
+        return cls._whole(kept, inside.reshape(target.shape), source, target, valid)
+
+    @classmethod
+    def _whole(
+        cls,
+        kept: scipy.sparse.csr_array,
+        inside: NDArray[np.bool_],
+        source: Positions,
+        target: Positions,
+        usable: NDArray[np.bool_],
+    ) -> "Regridder":
+        """Weights of the targets inside, and of the nearest usable cell for the others, on the block that they need."""
         kept = kept @ scipy.sparse.diags_array(usable.ravel().astype(np.float64))
         outside = np.flatnonzero(~inside.ravel())
         if outside.size:
@@ -69,7 +103,7 @@ class Regridder:
             lost = on_sphere(target.latitude, target.longitude).reshape(-1, 3)[outside]
             nearest = np.flatnonzero(usable.ravel())[tree.query(lost)[1]]
             kept = kept + scipy.sparse.csr_array(
-                (np.ones(outside.size), (outside, nearest)), shape=weights.shape
+                (np.ones(outside.size), (outside, nearest)), shape=kept.shape
             )
         kept = scipy.sparse.csr_array(kept)
         kept.eliminate_zeros()

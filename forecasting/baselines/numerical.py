@@ -9,8 +9,11 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
+from data_pipelines.conservative import shared_areas
+from data_pipelines.grid_change import chosen_method
 from data_pipelines.positions import Positions
 from data_pipelines.regrid import Regridder, bracket
 from data_pipelines.series import Series, join
@@ -32,9 +35,9 @@ class NumericalForecast:
     """A stored run of a numerical model, or its stored forecasts from many starts, as a forecaster.
 
     Fields are found by their CF standard names, converted and turned to true east and north as by 'oceanop ingest'.
-    They come to the store's cells by bilinear interpolation, from the nearest wet cell where there is none around, and
-    to its times by linear interpolation. Of a file with many starts a forecast takes the latest that is not after
-    its own; members count by their mean, where all have a value.
+    They come to the store's cells as means where these are no smaller than the file's, else by bilinear interpolation,
+    from the nearest wet cell where there is none around, and to its times by linear interpolation. Of a file with many
+    starts a forecast takes the latest that is not after its own; members count by their mean, where all have a value.
 
     Parameters
     ----------
@@ -87,12 +90,13 @@ class NumericalForecast:
         self._series = _series(first, self.layout)
         self._number = 0
         grid = Grid.from_dataset(store)
-        self._cells = Positions(grid.latitude, grid.longitude)
+        self._cells = Positions(grid.latitude, grid.longitude, regular=grid.dims[0] == "latitude")
         step = time_step(store["time"].values)
         if step is None:
             raise ValueError(f"{self._file}: the store holds a single time and tells no time step.")
         self._step = int(step.astype(np.int64)) // 1000
         self._regridders: dict[Channel, Regridder] = {}
+        self._shared: list[tuple[Positions, csr_array]] = []
 
     def forecast(self, initial: Initial, forcing: Tensor | None, leads: int) -> Iterator[State]:
         """Yield the file's states at the valid times of leads 1 to ``leads``.
@@ -179,7 +183,14 @@ class NumericalForecast:
                 f"{self._file} has no '{channel}' within {REACH} cells of {beyond:.0%} of the store's sea; give a "
                 "forecast of this region, or leave it out."
             )
-        return Regridder.between(positions, self._cells, known)
+        # What a store holds is a cell's mean: a value at the centre would have all that is shorter than the cell in it
+        if chosen_method(positions, self._cells, None) != "conservative":
+            return Regridder.between(positions, self._cells, known)
+        shared = next((areas for held, areas in self._shared if held is positions), None)
+        if shared is None:
+            shared = shared_areas(positions, self._cells)
+            self._shared.append((positions, shared))
+        return Regridder.means(positions, self._cells, shared, known)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,9 +169,8 @@ def test_a_coarser_grid_and_other_physics_err_more_than_the_same(closed: xr.Data
     assert all(last[name] < 0.5 * last["persistence"] for name in ("coarse", "rough", "charnock"))
 
 
-def test_on_larger_cells_it_gives_their_means(
-    closed: xr.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def on_larger_cells(closed: xr.Dataset) -> xr.Dataset:
+    """A store as means over blocks of four by four cells."""
     blocks = Coarsening(4, Grid.from_dataset(closed).cell_area)
     wet = closed["mask"].to_numpy() > 0
     axes = (closed[axis].to_numpy() for axis in ("latitude", "longitude"))
@@ -179,7 +178,14 @@ def test_on_larger_cells_it_gives_their_means(
     coarse = larger.to_dataset().assign_coords(time=closed["time"])
     for name in ("deptho", "zos", "ubar", "vbar", "tauu", "tauv", "msl"):
         dims = (*closed[name].dims[:-2], *coarse["mask"].dims)
-        coarse[name] = (dims, blocks.mean(closed[name].to_numpy(), wet))
+        coarse[name] = (dims, blocks.mean(closed[name].to_numpy(), wet), closed[name].attrs)
+    return coarse
+
+
+def test_on_larger_cells_it_gives_their_means(
+    closed: xr.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse = on_larger_cells(closed)
     forecaster = ShallowWater(bay(folder), coarse)
     # A model that makes no error
     fields = {name: closed[name].to_numpy()[START + 1][None] for name in ("zos", "ubar", "vbar")}
@@ -286,6 +292,13 @@ def test_a_run_on_the_same_cells_and_times_comes_back_as_it_is(closed: xr.Datase
     found = states(forecaster, closed, forecaster.layout)
     np.testing.assert_allclose(found, truth(closed), atol=1e-6)  # weights of a cell on itself, to rounding
     assert (found[:, :, closed["mask"].values == 0] == 0).all()
+
+
+def test_on_larger_cells_a_file_gives_their_means(closed: xr.Dataset, hindcast: Path) -> None:
+    coarse = on_larger_cells(closed)
+    forecaster = NumericalForecast(hindcast, coarse)
+    found = states(forecaster, coarse, forecaster.layout)
+    np.testing.assert_allclose(found, truth(coarse), atol=1e-6)  # float32, levels of some tenths
 
 
 def test_between_its_times_it_is_linear(closed: xr.Dataset, folder: Path) -> None:
