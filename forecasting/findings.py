@@ -250,6 +250,8 @@ def _beside(name: str, whole: pd.DataFrame, models: list[str], ratios: pd.DataFr
     sentence = f"{name} beats {number} {len(others)} baselines" if better else f"{name} beats no baseline"
     if worse:
         sentence += f" and loses to {', '.join(worse)}"
+    if whole.loc[best, "value"] == 0:  # the truth itself under another name
+        return f"{sentence}; the best of them, {best}, has no error."
     change = 100 * (mine / whole.loc[best, "value"] - 1)
     return (
         f"{sentence}; its error is {_change_text(change)} that of the best of them, {best}"

@@ -184,13 +184,17 @@ class NumericalForecast:
                 "forecast of this region, or leave it out."
             )
         # What a store holds is a cell's mean: a value at the centre would have all that is shorter than the cell in it
-        if chosen_method(positions, self._cells, None) != "conservative":
-            return Regridder.between(positions, self._cells, known)
+        cells = self._cells
+        same = positions.shape == cells.shape and np.allclose(
+            [positions.latitude, positions.longitude], [cells.latitude, cells.longitude], rtol=0, atol=1e-9
+        )
+        if same or chosen_method(positions, cells, None) != "conservative":
+            return Regridder.between(positions, cells, known)
         shared = next((areas for held, areas in self._shared if held is positions), None)
         if shared is None:
-            shared = shared_areas(positions, self._cells)
+            shared = shared_areas(positions, cells)
             self._shared.append((positions, shared))
-        return Regridder.means(positions, self._cells, shared, known)
+        return Regridder.means(positions, cells, shared, known)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from forecasting import (
     run_forecaster,
 )
 from forecasting.baselines.coverage import share_beyond
+from forecasting.findings import summarise
 from forecasting.forecast import produce
 from oceanop.dynamics.shallow_water import ShallowWaterModel
 from oceanop.grid import Grid
@@ -484,6 +485,8 @@ def test_both_are_baselines_by_name(
     )
     error = scores.sel(variable="zos", metric="rmse", lead_hours="all", band="all")["value"]
     assert float(error.sel(forecaster="hindcast")) < 1e-6
+    told = summarise(scores, ["shallow-water-bay2"], 1).sentences
+    assert any(words.endswith("; the best of them, hindcast, has no error.") for words in told), told
     assert float(error.sel(forecaster="shallow-water-coarse")) == pytest.approx(
         float(error.sel(forecaster="shallow-water-bay2")), rel=1e-5
     )
