@@ -267,7 +267,7 @@ def browse(target: Path, profile: Path) -> tuple[str, list[str]]:
         f"--user-data-dir={profile}",
         target.as_uri(),
     ]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     return outcome.stdout, [line for line in outcome.stderr.splitlines() if ":CONSOLE" in line]
 
 
