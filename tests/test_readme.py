@@ -53,6 +53,7 @@ def test_the_table_has_every_forecaster() -> None:
 BALTIC = [  # scale, in what the FNOs are equal to FNOtD besides, and the words around the figures
     ("baltic-averaged", "", "equal cost: {}"),
     ("baltic-month", "", "it is {}"),
+    ("baltic", "", "past 50 hours, at equal cost: {}"),
     ("baltic-averaged", "-equal-steps", "In as many steps it has {}"),
     ("baltic-averaged", "-equal-parameters", "with as many parameters {}"),
 ]
