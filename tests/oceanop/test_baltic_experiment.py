@@ -1,9 +1,7 @@
 """The Baltic experiment goes from its store to its tables, and its scores are what they say."""
 
 import csv
-import importlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,10 +18,10 @@ from forecasting.forecaster import State
 from oceanop.build import build_operator
 from oceanop.gauges import gauge_cells
 from oceanop.layout import Layout
+from tests.notebooks import load_notebooks
 
 pytestmark = pytest.mark.slow  # it trains six operators, scores eleven forecasters and draws a report
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = (
     "norkyst_comparison",
     "baltic_folder",
@@ -44,11 +42,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def notebooks() -> dict[str, ModuleType]:
     """The notebooks by name, which import one another as files side by side."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(NOTEBOOKS))
-        modules = {name: importlib.import_module(name) for name in NAMES}
-        for name in NAMES:
-            patch.delitem(sys.modules, name)
+    modules = load_notebooks(NAMES)
     # Cells of 100' by 75', some forty of them wet, and forecasts of twelve hours
     modules["baltic_tables"].EARLY, modules["baltic_tables"].LATE = (1, 4), (13, 16)
     modules["baltic_tables"].WINDOWS = ((1, 6),)

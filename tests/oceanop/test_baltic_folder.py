@@ -1,8 +1,6 @@
 """A folder of the Baltic experiment goes on where it was, and tells what it was not made with."""
 
-import importlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from oceanop.config import run_to_toml
+from tests.notebooks import load_notebooks
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = (
     "norkyst_comparison",
     "baltic_folder",
@@ -25,12 +23,7 @@ NAMES = (
 @pytest.fixture(scope="module")
 def notebooks() -> dict[str, ModuleType]:
     """The notebooks by name, which import one another as files side by side."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(NOTEBOOKS))
-        modules = {name: importlib.import_module(name) for name in NAMES}
-        for name in NAMES:
-            patch.delitem(sys.modules, name)
-    return modules
+    return load_notebooks(NAMES)
 
 
 @pytest.fixture

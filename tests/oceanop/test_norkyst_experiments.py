@@ -1,9 +1,7 @@
 """The experiments on the shipped sample count their costs, sizes and errors as they say."""
 
 import csv
-import importlib
 import math
-import sys
 from pathlib import Path
 from statistics import NormalDist
 from types import ModuleType, SimpleNamespace
@@ -15,19 +13,15 @@ from oceanop.config import load_run
 from oceanop.normalise import Scaling
 from oceanop.operators.fnotd import FNOtD
 from oceanop.operators.spectral import SpectralConv
+from tests.notebooks import load_notebooks
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = ("norkyst_comparison", "norkyst_ablation", "norkyst_validation")
 
 
 @pytest.fixture
-def notebooks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+def notebooks() -> dict[str, ModuleType]:
     """The notebooks by name, which import one another as files side by side."""
-    monkeypatch.syspath_prepend(str(NOTEBOOKS))
-    modules = {name: importlib.import_module(name) for name in NAMES}
-    for name in NAMES:
-        monkeypatch.delitem(sys.modules, name)
-    return modules
+    return load_notebooks(NAMES)
 
 
 @pytest.fixture
